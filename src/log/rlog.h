@@ -62,6 +62,7 @@ struct rlog_meta {
 	leash_epoch promise;       /* highest epoch promised */
 	leash_id promise_run;      /* its owner */
 	leash_epoch log_epoch;     /* the epoch in which the log last matched its primary's */
+	leash_seq log_matched;     /* how far it matched when log_epoch was set */
 	uint64_t insync_version;   /* highest seen */
 	uint64_t etcd_revision;    /* highest seen */
 	uint64_t recovery;         /* number of `leash recover` runs seen (resets the two above) */

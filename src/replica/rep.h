@@ -14,70 +14,14 @@
 #ifndef LEASH_REPLICA_REP_H
 #define LEASH_REPLICA_REP_H
 
+#include "base/cluster.h"
 #include "base/repmsg.h"
 #include "base/types.h"
 #include "base/util.h"
 
-#define REP_NODES_MAX   16  /* nodes of a cluster, absent ones included */
-#define REP_ACTIONS_MAX 512 /* actions one step may leave; checked */
+#define REP_ACTIONS_MAX 160 /* actions one step may leave; checked */
 
 struct rep;
-
-/* ------------------------------------------------------------------------------------------ etcd, as decoded JSON */
-
-struct rep_member {
-	char node[LEASH_NAME_MAX + 1];
-	leash_id incarnation;
-};
-
-/* The value of <engine>/insync. */
-struct rep_insync {
-	bool present;
-	uint64_t mod_revision;
-	leash_id cluster;
-	uint64_t version;
-	uint64_t recovery; /* raised by each `leash recover` */
-	leash_epoch epoch;
-	uint32_t min_insync;
-	uint64_t dedup_window;
-	uint32_t n_members;
-	struct rep_member members[REP_NODES_MAX]; /* in rank order */
-};
-
-/* The value of <engine>/leader. */
-struct rep_leader {
-	bool present;
-	uint64_t mod_revision;
-	char node[LEASH_NAME_MAX + 1];
-	char address[LEASH_ADDR_MAX + 1];
-	leash_epoch epoch;
-	leash_id incarnation, run;
-	uint64_t lease;
-};
-
-/* The value of <engine>/nodes/<name>. */
-struct rep_node {
-	char node[LEASH_NAME_MAX + 1];
-	char address[LEASH_ADDR_MAX + 1];
-	uint64_t mod_revision;
-	leash_id incarnation, run, cluster;
-	int32_t priority;
-	leash_epoch log_epoch;
-	leash_seq log_end;
-};
-
-/* One consistent picture of <engine>/ in etcd. */
-struct rep_view {
-	uint64_t revision;  /* of the answer's header */
-	bool authoritative; /* came with a transaction that went through Raft; reads and watches may be stale (R0) */
-	struct rep_leader leader;
-	struct rep_insync insync;
-	bool paused;        /* settings: no automatic takeover */
-	uint32_t n_drained;
-	char drained[REP_NODES_MAX][LEASH_NAME_MAX + 1];
-	uint32_t n_nodes;
-	struct rep_node nodes[REP_NODES_MAX];
-};
 
 /* --------------------------------------------------------------------------------------------------- configuration */
 
@@ -191,7 +135,7 @@ struct rep_event {
 enum rep_action_kind {
 	REP_ACT_META,      /* write .meta durably, then REP_EV_META with .ticket */
 	REP_ACT_SEND,      /* send .msg to .node over .link; drop it when that link is down */
-	REP_ACT_STREAM,    /* from now on send records from .seq on to .node as the log grows, over our link */
+	REP_ACT_STREAM,    /* from now on send records from .seq on to .node, up to rep_stream_limit(), over our link */
 	REP_ACT_STOP,      /* stop streaming to .node */
 	REP_ACT_ACCEPT,    /* append records [.first, .first + .count) of the message just fed, then REP_EV_DURABLE */
 	REP_ACT_TRUNCATE,  /* cut everything behind .seq (R6), then REP_EV_CUT */
@@ -245,31 +189,6 @@ struct rep_note {
 	const char *text; /* static; may be NULL */
 };
 
-enum rep_txn_kind {
-	REP_TXN_BOOTSTRAP, /* founds a cluster: also guarded by the founders' nodes/ keys (.nodes) */
-	REP_TXN_TAKEOVER,
-	REP_TXN_CHANGE,    /* of the in-sync set, or a rewrite of its own value that ends an unknown one (R0a) */
-	REP_TXN_CONFIRM,   /* puts the lost leader key back in the same epoch (R3a) */
-	REP_TXN_HANDOVER,
-};
-
-/*
- * A transaction: if mod(leader) == leader_mod and mod(insync) == insync_mod (0 = absent), then put insync, and leader
- * when leader.present, on leader.lease; else read both. Always guarded by both, always rewrites insync (R0).
- */
-struct rep_txn {
-	uint64_t ticket; /* also distinguishes attempts; a repetition has the same content and a new ticket */
-	enum rep_txn_kind kind;
-	uint64_t leader_mod, insync_mod;
-	struct rep_leader leader;
-	struct rep_insync insync;
-	uint32_t n_nodes; /* BOOTSTRAP: guards on nodes/ keys */
-	struct {
-		char node[LEASH_NAME_MAX + 1];
-		uint64_t mod_revision;
-	} nodes[REP_NODES_MAX];
-};
-
 struct rep_action {
 	enum rep_action_kind kind;
 	char node[LEASH_NAME_MAX + 1];
@@ -277,7 +196,6 @@ struct rep_action {
 	leash_seq seq;
 	uint64_t ticket;
 	uint32_t first, count;
-	bool durable_only; /* STREAM: only what is durable here (relay of a chain) */
 	struct leash_chain chain;
 	union {
 		struct rep_meta meta;
@@ -335,6 +253,9 @@ struct rep_verdict rep_submit(struct rep *r, const struct rec_ident *ident, uint
 
 /* What every message RECORDS of this node must bear now (epoch, run, conn, commit, log end, flags). */
 void rep_fill_records(const struct rep *r, const char *node, struct rep_msg *ret_msg);
+
+/* Records up to here may be sent on to other nodes: the whole log in star topology, what is durable in a chain. */
+leash_seq rep_stream_limit(const struct rep *r);
 
 enum rep_role { REP_ROLE_SECONDARY, REP_ROLE_CANDIDATE, REP_ROLE_WINNER, REP_ROLE_PRIMARY, REP_ROLE_HALTED };
 const char *rep_role_name(enum rep_role role);

@@ -1,0 +1,146 @@
+/*
+ * The driver: what turns the actions of the state machine (src/replica) into log, network and etcd calls, and what
+ * comes back into events. It owns the state machine, a cache of the newest records, the streams to followers and the
+ * clients that wait for a commit. It does no I/O itself: all of it goes through struct drv_io, so that the same code
+ * runs in the daemon and in the simulator. One thread; nothing blocks.
+ *
+ * A message's way through a primary: drv_submit() verifies the body, asks the state machine for a verdict, seals the
+ * header (chain), puts the record into the cache and into the next batch for the log; drv_flush() at the end of the
+ * loop's turn hands the batch to io->append and pumps the streams: followers get it while the own write is under way
+ * (star). drv_durable() and the followers' ACKs move the commit index; io->answer tells the clients.
+ */
+#ifndef LEASH_NODE_DRIVER_H
+#define LEASH_NODE_DRIVER_H
+
+#include "base/cluster.h"
+#include "replica/rep.h"
+#include "wire/record.h"
+
+/* A record in memory, shared by cache, log thread, streams and readers. Immutable after it is made. */
+struct drv_rec {
+	uint32_t refs;      /* atomic: the log thread drops its references itself */
+	uint32_t body_bytes;
+	struct rec_header h;
+	struct rec_ident ident;
+	uint8_t bytes[];    /* REC_HEADER_BYTES of header, then the body */
+};
+
+struct drv_rec *drv_rec_new(const struct rec_header *h, const struct rec_ident *ident, struct bytes body) _must_check_;
+struct drv_rec *drv_rec_ref(struct drv_rec *rec);
+void drv_rec_unref(struct drv_rec *rec); /* NULL is fine; any thread */
+
+enum drv_answer_kind {
+	DRV_ANS_OK,          /* committed at .seq */
+	DRV_ANS_KNOWN,       /* a retry: committed at .seq before */
+	DRV_ANS_CONFLICT,    /* same id with another payload, committed at .seq */
+	DRV_ANS_NOT_PRIMARY, /* nothing happened here; .epoch is the newest known */
+	DRV_ANS_HOLD,        /* nothing happened: hand-over under way, or bounds reached; feed it again after io->room */
+	DRV_ANS_UNKNOWN_SESSION,
+	DRV_ANS_SESSION_ORDER, /* .seq: the counter expected */
+	DRV_ANS_OLD,
+	DRV_ANS_DEDUP_FULL,
+	DRV_ANS_DISK_FULL,   /* nothing happened */
+	DRV_ANS_TOO_BIG,
+	DRV_ANS_INVALID,     /* the body does not decode */
+	DRV_ANS_LOST,        /* appended here, but this node is no longer primary: outcome unknown here, ask the new one */
+};
+
+struct drv_answer {
+	enum drv_answer_kind kind;
+	leash_seq seq;
+	leash_epoch epoch;
+};
+
+/* What the surroundings do for the driver. Calls return at once; what takes time comes back as a drv_...() call,
+ * never from inside the io call. */
+struct drv_io {
+	void *ctx;
+
+	/* --- log; done in the order asked for */
+	void (*append)(void *ctx, struct drv_rec *const *recs, size_t n); /* takes references of its own -> drv_durable */
+	void (*truncate)(void *ctx, leash_seq seq);                       /* -> drv_cut_done */
+	void (*reset)(void *ctx, leash_seq start, struct leash_chain base); /* -> drv_cut_done */
+	void (*meta)(void *ctx, uint64_t ticket, const struct rep_meta *meta); /* -> drv_meta_done */
+	void (*set_aside)(void *ctx);                                     /* damage -> drv_incarnation */
+	void (*mark)(void *ctx, leash_seq seq);                           /* lazily; no answer */
+	void (*retain)(void *ctx, leash_seq keep_from);                   /* -> drv_trimmed when something went */
+	/* Records that are not in the cache any more, for a stream -> drv_fetched. One request per node at a time. */
+	void (*fetch)(void *ctx, const char *node, leash_seq first, leash_seq last, size_t bytes_max);
+
+	/* --- network */
+	void (*send)(void *ctx, const char *node, enum rep_link link, const struct rep_msg *m); /* drops it when down */
+	/* Sends records with @head. False: the connection's output is full (drv_writable() when it has drained) or down. */
+	bool (*send_records)(void *ctx, const char *node, const struct rep_msg *head, struct drv_rec *const *recs,
+		size_t n);
+
+	/* --- etcd */
+	void (*txn)(void *ctx, const struct rep_txn *txn);
+	void (*read)(void *ctx);
+	void (*probe)(void *ctx);
+	void (*announce)(void *ctx);
+
+	/* --- clients and operators */
+	void (*answer)(void *ctx, void *waiter, const struct drv_answer *a);
+	void (*room)(void *ctx);      /* what was answered DRV_ANS_HOLD may be fed again */
+	void (*committed)(void *ctx, leash_seq seq); /* readers may see up to here */
+	void (*changed)(void *ctx);   /* role, epoch, in-sync set or serving changed: status, gateways, hooks */
+	void (*note)(void *ctx, const struct rep_note *note);
+};
+
+struct drv_conf {
+	uint64_t cache_bytes;        /* newest records kept in memory */
+	uint64_t uncommitted_bytes;  /* appended and not committed: bound */
+	uint32_t record_bytes_max;   /* header and body */
+	uint64_t batch_bytes;        /* of one RECORDS message */
+	uint64_t retention_bytes, retention_time_ns; /* 0 = keep all; see drv_segments */
+};
+
+struct drv;
+
+int drv_new(const struct drv_conf *conf, const struct rep_conf *rconf, const struct rep_meta *meta,
+	const struct rep_log *log, struct leash_chain chain, const struct drv_io *io, uint64_t now_ns,
+	struct drv **ret_drv) _must_check_;
+void drv_free(struct drv *d); /* waiters are not answered */
+
+/* The state machine, for rep_replay() before the first event and for rep_status(). */
+struct rep *drv_rep(struct drv *d);
+
+/* Feeds an event (all kinds but REP_EV_DURABLE, _CUT, _META, _FULL, _TRIMMED, _INCARNATION and REP_EV_MSG with
+ * records, which have calls of their own) and does what the state machine asks for. */
+void drv_event(struct drv *d, const struct rep_event *ev);
+
+/* A RECORDS message: m->recs and the records themselves, one drv_rec each (references stay the caller's). */
+void drv_records(struct drv *d, const char *from, enum rep_link link, const struct rep_msg *m,
+	struct drv_rec *const *recs, uint64_t now_ns);
+
+/*
+ * A client's append. @body is copied. The answer comes through io->answer with @waiter, perhaps from inside this call.
+ * A waiter that goes away is taken out with drv_forget().
+ */
+void drv_submit(struct drv *d, struct bytes body, void *waiter, uint64_t now_ns);
+void drv_forget(struct drv *d, void *waiter);
+
+/* End of the loop's turn: one batch to the log, streams pumped. */
+void drv_flush(struct drv *d, uint64_t now_ns);
+
+/* What io calls bring back. */
+void drv_durable(struct drv *d, leash_seq seq, uint64_t now_ns);
+void drv_cut_done(struct drv *d, leash_seq seq, struct leash_chain chain, uint64_t now_ns);
+void drv_meta_done(struct drv *d, uint64_t ticket, uint64_t now_ns);
+void drv_disk_full(struct drv *d, leash_seq end, struct leash_chain chain, uint64_t now_ns); /* the log ends at @end */
+void drv_trimmed(struct drv *d, leash_seq start, uint64_t now_ns);
+void drv_incarnation(struct drv *d, leash_id incarnation, leash_seq end, struct leash_chain chain, uint64_t now_ns);
+void drv_fetched(struct drv *d, const char *node, struct drv_rec *const *recs, size_t n, uint64_t now_ns); /* 0: failed */
+void drv_writable(struct drv *d, const char *node, uint64_t now_ns);
+
+/* How much room the log has for appends without asking the file system for space, bytes. A primary refuses appends
+ * beyond it (DRV_ANS_DISK_FULL) early: a record that has a number must find room. */
+void drv_room(struct drv *d, uint64_t bytes);
+
+/* CLOCK_BOOTTIME ns at which drv_event(REP_EV_TICK) is due at the latest. */
+uint64_t drv_wakeup_ns(const struct drv *d);
+
+/* A record from the cache; NULL: older (read the log) or not there. The caller gets a reference. */
+struct drv_rec *drv_cached(struct drv *d, leash_seq seq) _must_check_;
+
+#endif

@@ -118,7 +118,8 @@ void conf_read_args(const struct conf_desc *desc, int argc, char **argv, struct 
 	}
 	res.operands = argv + optind;
 	res.n_operands = (size_t)(argc - optind);
-	if (res.n_operands > desc->operands)
+	/* Behind an unknown option there may be its value, which is no error of its own. */
+	if (res.n_operands > desc->operands && conf_errors_count(e) == 0)
 		conf_error_plain(e, "unexpected argument \"%.80s\"", res.operands[desc->operands]);
 	*ret_result = res;
 }

@@ -21,14 +21,16 @@ char *id_format(leash_id id, char text[LEASH_ID_TEXT])
 
 bool id_parse(const char *text, leash_id *ret_id)
 {
+	static const char digits[] = "0123456789abcdefABCDEF";
 	leash_id id = 0;
 
 	for (int i = 0; i < 16; i++) {
-		const char *digits = "0123456789abcdef", *d = text[i] ? strchr(digits, text[i] | 0x20) : NULL;
+		const char *d = text[i] ? strchr(digits, text[i]) : NULL;
+		ptrdiff_t v = d ? d - digits : 0;
 
 		if (!d)
 			return false;
-		id = id << 4 | (leash_id)(d - digits);
+		id = id << 4 | (leash_id)(v < 16 ? v : v - 6);
 	}
 	if (text[16] != '\0')
 		return false;

@@ -34,6 +34,19 @@
  *     28  u32  id length in bytes (only REC_ID_OPAQUE, REC_ID_AUTO)
  *     32  producer, id, then per pair: u32 length, field name, u32 length, value
  *    end  u64  checksum: XXH3-64 over all before it
+ *
+ * Which fields of a body go together (a body that breaks this is REC_E_MALFORMED):
+ *
+ *     kind      producer       id              n     birth  flags
+ *     NONE      empty          empty           0     0      -
+ *     OPAQUE    >= 1 byte      >= 1 byte       0     0      -
+ *     AUTO      >= 1 byte      16, auto id     0     0      -
+ *     SEQ       >= 1 byte      empty           >= 1  0      -
+ *     SESSION   8, not zero    empty           >= 1  any    REC_F_OPEN only with n = 1
+ *
+ * Duties of a reader: check the header's checksum before believing its length, the body's checksum before believing
+ * any of its fields, and that the body's hash is the one in the header. Duties of a writer: reserved bytes are 0, flags
+ * without a name are 0; a later version of the body raises its version number.
  */
 #ifndef LEASH_WIRE_RECORD_H
 #define LEASH_WIRE_RECORD_H
@@ -45,6 +58,7 @@
 
 #define REC_HEADER_BYTES    80
 #define REC_BODY_BYTES_MIN  (32 + 8 + 8) /* one pair, both empty */
+#define REC_AUTO_ID_BYTES   16
 #define REC_BODY_BYTES_MAX  (512u * 1024 * 1024) /* what a length field may claim at all; max_record_bytes is far less */
 
 struct rec_header {
@@ -71,7 +85,10 @@ void rec_header_seal(struct rec_header *h, struct leash_chain prev);
 /* True when @h->chain follows from @prev. */
 bool rec_chain_follows(const struct rec_header *h, struct leash_chain prev);
 
+/* Writes the header with its checksum. The chain must have been set (rec_header_seal()). */
 void rec_header_encode(const struct rec_header *h, uint8_t out[REC_HEADER_BYTES]);
+
+/* Reads the first REC_HEADER_BYTES of @in, which may go on. 0, or enum rec_error. The chain is not looked at. */
 int rec_header_decode(struct bytes in, struct rec_header *ret_h) _must_check_;
 
 /* A body taken apart. All bytes point into the encoded body and live as long as it. */
@@ -88,6 +105,9 @@ struct rec_body {
 /* The body's own checksum (its last 8 bytes), without verifying it. @body must be at least REC_BODY_BYTES_MIN long. */
 uint64_t rec_body_hash(struct bytes body);
 
+/* True when @body is the one that @h speaks of, and whole: length, checksum, and the hash in the header. */
+bool rec_body_matches(const struct rec_header *h, struct bytes body);
+
 /*
  * Verifies checksum, version, lengths and flags, and takes the body apart. 0, or enum rec_error. Every pair has been
  * checked to lie inside, so rec_pair_next() cannot fail after it.
@@ -99,19 +119,26 @@ bool rec_pair_next(struct cur *pairs, struct bytes *ret_name, struct bytes *ret_
 
 /*
  * Builds a body at the end of @out. @pairs: 2 * n_pairs strings, name, value, name, value ...
- * Session ids: producer NULL, @b->producer is ignored and @session is written instead.
- * 0; -ENOBUFS, -ENOMEM of the buffer; -EINVAL: no pair, or ids that do not fit the kind (nothing appended).
+ * REC_ID_SESSION: @b->producer is ignored, @session (not 0) is written instead; other kinds: @session is 0.
+ * REC_ID_AUTO: @b->id is ignored, rec_auto_id() of the pairs is written instead. @b->n_pairs, @b->pairs are ignored.
+ * 0; -ENOBUFS, -ENOMEM of the buffer; -EMSGSIZE: more than REC_BODY_BYTES_MAX; -EINVAL: no pair, or fields that do not
+ * go together (table above). On error nothing was appended.
  */
 int rec_body_encode(struct buf *out, const struct rec_body *b, leash_id session, const struct bytes *pairs,
 	uint32_t n_pairs) _must_check_;
 
-/* The id that IDMPAUTO gives a message: a 128-bit hash of its pairs, independent of their order (pair hashes are
- * combined by XOR and count), as Redis 8.6 has it. */
+/*
+ * The id that IDMPAUTO gives a message: a 128-bit hash of its pairs, independent of their order, as Redis 8.6 has it.
+ * The hashes of the pairs are added up and hashed again with their count. (Redis combines them by XOR; then two equal
+ * pairs cancel out, and "a 1 a 1" would be taken for a retry of "b 2 b 2".)
+ */
 struct hash128 rec_auto_id(const struct bytes *pairs, uint32_t n_pairs);
 
 /*
  * What deduplication needs to know of a decoded body (R14). @seed: the cluster id, so that nobody can prepare
- * colliding ids without knowing the cluster. The payload hash covers the pairs in their order.
+ * colliding ids without knowing the cluster. The payload hash covers the pairs in their order, but for REC_ID_AUTO,
+ * whose id is the payload in any order: there it follows from the id, so the same id never conflicts. The kinds do not
+ * share keys. REC_ID_NONE: all 0.
  */
 struct rec_ident rec_identify(const struct rec_body *b, leash_id seed);
 

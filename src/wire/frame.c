@@ -1,0 +1,138 @@
+#include "wire/frame.h"
+
+#include <errno.h>
+
+#define XXH_STATIC_LINKING_ONLY /* for a streaming state that lives on the stack */
+#include <xxhash.h>
+
+#include "base/hash.h"
+
+#define FRAME_CHECKED_BYTES 6 /* of the header, by the header check */
+#define FRAME_SUMMED_BYTES  8 /* of the header, by the checksum */
+
+const char *frame_strerror(int frame_error)
+{
+	switch ((enum frame_error)frame_error) {
+	case FRAME_MORE:
+		return "the frame is not complete";
+	case FRAME_E_HEADER:
+		return "the frame's header is damaged";
+	case FRAME_E_FLAGS:
+		return "the frame has unknown flags";
+	case FRAME_E_TYPE:
+		return "the frame's type is unknown";
+	case FRAME_E_TOO_BIG:
+		return "the frame is too big";
+	case FRAME_E_CHECKSUM:
+		return "the frame's checksum is wrong";
+	}
+	return "unknown error";
+}
+
+enum frame_preface frame_preface_check(struct bytes in)
+{
+	size_t n = MIN2(in.len, (size_t)FRAME_PREFACE_BYTES);
+
+	if (n && memcmp(in.p, FRAME_PREFACE, n) != 0)
+		return FRAME_PREFACE_NO;
+	return n == FRAME_PREFACE_BYTES ? FRAME_PREFACE_YES : FRAME_PREFACE_MORE;
+}
+
+static uint16_t header_check(const uint8_t *header)
+{
+	return (uint16_t)hash_64(header, FRAME_CHECKED_BYTES, 0);
+}
+
+static uint64_t frame_sum(const uint8_t *header, struct bytes payload, const struct bytes *pieces, size_t n_pieces)
+{
+	XXH3_state_t state;
+
+	XXH3_INITSTATE(&state);
+	(void)XXH3_64bits_reset(&state); /* these fail on NULL only */
+	(void)XXH3_64bits_update(&state, header, FRAME_SUMMED_BYTES);
+	if (payload.len)
+		(void)XXH3_64bits_update(&state, payload.p, payload.len);
+	for (size_t i = 0; i < n_pieces; i++)
+		if (pieces[i].len)
+			(void)XXH3_64bits_update(&state, pieces[i].p, pieces[i].len);
+	return XXH3_64bits_digest(&state);
+}
+
+int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_frame)
+{
+	struct cur c;
+	uint32_t len;
+	uint8_t type, flags;
+	uint16_t check;
+	uint64_t sum;
+	struct bytes payload;
+
+	if (in.len < FRAME_HEADER_BYTES)
+		return FRAME_MORE;
+	c = cur_of(in.p, in.len);
+	len = cur_u32le(&c);
+	type = cur_u8(&c);
+	flags = cur_u8(&c);
+	check = cur_u16le(&c);
+	sum = cur_u64le(&c);
+	if (check != header_check(in.p))
+		return FRAME_E_HEADER;
+	if (flags != 0)
+		return FRAME_E_FLAGS;
+	if (type == 0 || type > FRAME_TYPE_MAX)
+		return FRAME_E_TYPE;
+	if (len > payload_bytes_max)
+		return FRAME_E_TOO_BIG;
+	payload = cur_bytes(&c, len);
+	if (!cur_ok(&c))
+		return FRAME_MORE;
+	if (sum != frame_sum(in.p, payload, NULL, 0))
+		return FRAME_E_CHECKSUM;
+	*ret_frame = (struct frame){ .type = type, .payload = payload, .bytes = FRAME_HEADER_BYTES + (size_t)len };
+	return 0;
+}
+
+int frame_open(struct buf *out, size_t payload_bytes_max, struct enc *ret_payload)
+{
+	uint8_t *to;
+
+	if (payload_bytes_max > UINT32_MAX - FRAME_HEADER_BYTES)
+		return -EMSGSIZE;
+	to = buf_reserve(out, FRAME_HEADER_BYTES + payload_bytes_max);
+	if (!to)
+		return out->max && buf_len(out) + FRAME_HEADER_BYTES + payload_bytes_max > out->max ? -ENOBUFS :
+													  -ENOMEM;
+	*ret_payload = enc_of(to + FRAME_HEADER_BYTES, payload_bytes_max);
+	return 0;
+}
+
+int frame_close_pieces(struct buf *out, const struct enc *payload, uint8_t type, const struct bytes *pieces,
+	size_t n_pieces)
+{
+	uint8_t *header = payload->start - FRAME_HEADER_BYTES;
+	struct bytes own = { payload->start, (size_t)(payload->p - payload->start) };
+	struct enc e = enc_of(header, FRAME_HEADER_BYTES);
+	uint64_t len = own.len;
+
+	must(!payload->bad);
+	must(type >= 1 && type <= FRAME_TYPE_MAX);
+	must(header == out->data + out->end);
+	for (size_t i = 0; i < n_pieces; i++) {
+		if (pieces[i].len > UINT32_MAX || len + pieces[i].len > UINT32_MAX)
+			return -EMSGSIZE;
+		len += pieces[i].len;
+	}
+	enc_u32le(&e, (uint32_t)len);
+	enc_u8(&e, type);
+	enc_u8(&e, 0);
+	enc_u16le(&e, header_check(header));
+	enc_u64le(&e, frame_sum(header, own, pieces, n_pieces));
+	must(enc_len(&e) == FRAME_HEADER_BYTES);
+	buf_commit(out, FRAME_HEADER_BYTES + own.len);
+	return 0;
+}
+
+void frame_close(struct buf *out, const struct enc *payload, uint8_t type)
+{
+	must(frame_close_pieces(out, payload, type, NULL, 0) == 0);
+}

@@ -11,7 +11,7 @@
 const char *const conf_log_targets[] = { "auto", "journal", "stderr", NULL };
 const char *const conf_log_levels[] = { "emerg", "alert", "crit", "error", "warning", "notice", "info", "debug", NULL };
 
-static void error_add(struct conf_errors *e, const char *prefix, const char *fmt, va_list ap)
+static _printf_(3, 0) void error_add(struct conf_errors *e, const char *prefix, const char *fmt, va_list ap)
 {
 	char *text;
 	int n;

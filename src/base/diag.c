@@ -279,7 +279,7 @@ static void emit(const struct diag_place *at, int level, const char *message_id,
 }
 
 /* Formats into @raw. One byte more than fits is kept, so that escaping sees that there was more. */
-static void format(char raw[DIAG_TEXT_MAX + 2], const char *fmt, va_list ap)
+static _printf_(2, 0) void format(char raw[DIAG_TEXT_MAX + 2], const char *fmt, va_list ap)
 {
 	if (vsnprintf(raw, DIAG_TEXT_MAX + 2, fmt, ap) < 0)
 		(void)snprintf(raw, DIAG_TEXT_MAX + 2, "(a message that cannot be formatted: %.100s)", fmt);

@@ -35,7 +35,7 @@ START_TEST(other_texts_are_no_ids)
 {
 	static const char *const bad[] = {
 		"", "0", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeg", " 123456789abcdef", "0x23456789abcdef",
-		"012345678\x19" "abcdef", "-123456789abcdef",
+		"012345678\031abcdef", "-123456789abcdef",
 	};
 	leash_id id = 77;
 

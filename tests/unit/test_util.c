@@ -76,13 +76,11 @@ START_TEST(clocks_do_not_go_back)
 		boot = b;
 		mono = m;
 	}
-	ck_assert_uint_gt(clk_real_ns(), UINT64_C(1600000000) * NS_PER_S); /* later than 2020: seconds are not taken for ns */
+	ck_assert_uint_gt(clk_real_ns(),
+		UINT64_C(1600000000) * NS_PER_S); /* later than 2020: seconds are not taken for ns */
 }
 END_TEST
 
-UNIT_MAIN("util",
-	tcase_add_test(tc, take_disarms_cleanup);
-	tcase_add_test(tc, descriptors_close_once);
-	tcase_add_test_raise_signal(tc, must_stays_in_the_release, SIGABRT);
-	tcase_add_test(tc, container_of_finds_the_outer);
-	tcase_add_test(tc, clocks_do_not_go_back))
+UNIT_MAIN("util", tcase_add_test(tc, take_disarms_cleanup); tcase_add_test(tc, descriptors_close_once);
+	  tcase_add_test_raise_signal(tc, must_stays_in_the_release, SIGABRT);
+	  tcase_add_test(tc, container_of_finds_the_outer); tcase_add_test(tc, clocks_do_not_go_back))

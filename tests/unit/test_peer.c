@@ -442,18 +442,20 @@ END_TEST
 START_TEST(hello_with_strings_at_their_bound)
 {
 	for (size_t over = 0; over < 2; over++) {
-		uint8_t p[200];
+		uint8_t p[300];
 		struct enc e = enc_of(p, sizeof p);
 		struct peer_hello back;
 
 		enc_u32le(&e, PEER_VERSION);
 		enc_u8(&e, PEER_KIND_TOOL);
-		enc_u8(&e, (uint8_t)(LEASH_NAME_MAX + over)); /* engine */
-		for (size_t i = 0; i < LEASH_NAME_MAX + over; i++)
+		enc_u8(&e, LEASH_NAME_MAX); /* engine */
+		for (size_t i = 0; i < LEASH_NAME_MAX; i++)
 			enc_u8(&e, 'e');
-		enc_u8(&e, 0); /* node, address, release */
-		enc_u8(&e, 0);
-		enc_u8(&e, 0);
+		enc_u8(&e, 0); /* node */
+		enc_u8(&e, (uint8_t)(LEASH_ADDR_MAX + over)); /* address */
+		for (size_t i = 0; i < LEASH_ADDR_MAX + over; i++)
+			enc_u8(&e, 'a');
+		enc_u8(&e, 0); /* release */
 		for (int i = 0; i < 4; i++)
 			enc_u64le(&e, 0);
 		ck_assert_int_eq(peer_hello_decode((struct bytes){ p, enc_len(&e) }, PEER_HELLO, &back),

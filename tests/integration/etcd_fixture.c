@@ -23,7 +23,7 @@
 struct member {
 	pid_t pid; /* 0: not running */
 	bool paused;
-	char name[8];
+	char name[16];
 	char url[64], peer_url[64];
 };
 

@@ -13,6 +13,7 @@
 #define BOOK_RECORDS 3000
 
 #include "log/rlog_file.h"
+#include "log/rlog_seg.h"
 #include "rlog_make.h"
 #include "simdisk.h"
 
@@ -54,6 +55,22 @@ static int open_on(struct simdisk *disk, struct rlog **ret_log, struct rlog_stat
 	return rlog_open(&conf, simdisk_ops(disk), "engine", "P1", 77, ret_log, ret_state);
 }
 
+/* What an opening reported (@was) survives the next loss of power (scenario B4): nothing of it was only in memory. */
+static void check_reported(const struct life *life, struct simdisk *disk, const struct rlog_state *was)
+{
+	struct simrng rng = { life->rng.state ^ was->end };
+	struct rlog_state st;
+	struct rlog *l;
+
+	simdisk_crash(disk, &rng);
+	NEED(open_on(disk, &l, &st) == 0);
+	NEED(!st.damaged && !st.created && st.torn_from == 0);
+	NEED(st.end == was->end && st.start == was->start && st.mark == was->mark);
+	NEED(leash_chain_eq(st.chain, was->chain));
+	NEED(st.meta.promise == was->meta.promise);
+	rlog_close(l);
+}
+
 /* The log on @disk after a crash is one that @life allows; it goes on working. */
 static void check_state(const struct life *life, struct simdisk *disk, const char *when)
 {
@@ -90,6 +107,7 @@ static void check_state(const struct life *life, struct simdisk *disk, const cha
 	NEED(res.end == st.end);
 	NEED(leash_chain_eq(res.chain, st.chain));
 	rlog_close(l);
+	check_reported(life, disk, &st);
 }
 
 /* Power fails before operation @op; perhaps once more while opening again. */
@@ -514,6 +532,65 @@ START_TEST(a_flipped_bit_is_never_accepted)
 }
 END_TEST
 
+/* With the mark at the end there is no torn tail, wherever the bit flips in the last group. */
+START_TEST(what_was_acknowledged_is_never_torn)
+{
+	struct life f;
+	struct rlog_segment_info info;
+
+	rot_prepare(&f);
+	ck_assert_int_eq(rlog_mark(f.log, f.book.end), 0);
+	ck_assert_int_eq(rlog_segment_info(f.log, 2, &info), 0);
+	for (uint64_t at = info.used_bytes - 600; at < info.used_bytes; at++) {
+		struct simdisk *d = simdisk_clone(f.disk);
+		struct rlog_state st;
+		struct rlog *l;
+
+		NEED(simdisk_flip(d, DIR "/00000000000000000037.seg", at, 16));
+		NEED(open_on(d, &l, &st) == 0);
+		NEED(st.damaged && st.torn_from == 0 && st.end < f.book.end && st.end >= f.book.end - 2);
+		rlog_close(l);
+		simdisk_free(d);
+	}
+	life_deinit(&f);
+}
+END_TEST
+
+/* Puts the record behind the end of the active segment by hand, as one that belongs there but for its chain. */
+START_TEST(a_whole_record_that_does_not_follow_is_damage)
+{
+	static const char seg[] = "00000000000000000037.seg";
+	_cleanup_(rlog_win_deinit) struct rlog_win w = RLOG_WIN_NULL;
+	_cleanup_(rlog_file_close) struct rlog_file file = RLOG_FILE_NULL;
+	struct rlog_segment_info info;
+	struct rlog_seg_header h;
+	struct rlog_state st;
+	uint8_t frame[RLOG_FRAME_BYTES];
+	struct page *p;
+	struct life f;
+
+	rot_prepare(&f);
+	ck_assert_int_eq(rlog_segment_info(f.log, 2, &info), 0);
+	rlog_close(TAKE(f.log));
+	ck_assert_int_eq(rlog_file_open(simdisk_ops(f.disk), DIR, seg, RLOG_OPEN_READ, &w.file), 0);
+	ck_assert_int_eq(rlog_seg_header_read(&w, info.first, &h), 0);
+	p = book_next(&f.book, 50);
+	p->h.chain.lo ^= (uint64_t)_i; /* 0: it follows, and all is well */
+	rec_header_encode(&p->h, p->header);
+	rlog_frame_encode(frame, 0, p->h.seq, p->header, h.nonce);
+	ck_assert_int_eq(rlog_file_open(simdisk_ops(f.disk), DIR, seg, RLOG_OPEN_WRITE, &file), 0);
+	ck_assert_int_eq(rlog_file_write(&file, frame, sizeof frame, info.used_bytes), 0);
+	ck_assert_int_eq(rlog_file_write(&file, p->header, REC_HEADER_BYTES, info.used_bytes + 16), 0);
+	ck_assert_int_eq(rlog_file_write(&file, p->body, p->h.body_bytes, info.used_bytes + RLOG_LEAD_BYTES), 0);
+	ck_assert_int_eq(open_on(f.disk, &f.log, &st), 0);
+	ck_assert(st.damaged == (_i != 0) && st.torn_from == 0);
+	ck_assert_uint_eq(st.end, f.book.end - (_i != 0));
+	rlog_file_close(&file);
+	rlog_win_deinit(&w);
+	life_deinit(&f);
+}
+END_TEST
+
 /* Damage at a random place is set aside: what is good before it stays, the evidence is kept, the log goes on. */
 START_TEST(damage_is_set_aside)
 {
@@ -620,6 +697,8 @@ int main(void)
 	tcase_add_loop_test(t, any_change_finds_the_disk_full, 0, 8);
 	tcase_add_loop_test(t, a_small_disk, 0, 2);
 	tcase_add_loop_test(t, a_flipped_bit_is_never_accepted, 0, 8);
+	tcase_add_test(t, what_was_acknowledged_is_never_torn);
+	tcase_add_loop_test(t, a_whole_record_that_does_not_follow_is_damage, 0, 2);
 	tcase_add_loop_test(t, damage_is_set_aside, 0, 40);
 	tcase_add_loop_test(t, power_loss_while_setting_aside, 0, 5);
 	suite_add_tcase(s, t);

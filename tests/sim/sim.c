@@ -76,8 +76,68 @@ struct timer *sim_timer(struct sim *s, uint64_t after_ns, enum timer_kind kind, 
 	return &s->heap[sift_up(s, s->n_heap++)];
 }
 
+/* The node whose process would notice, -1: none. */
+static int target_of(const struct timer *t)
+{
+	switch (t->kind) {
+	case T_MSG: return t->b;
+	case T_TICK:
+	case T_LOGOP:
+	case T_LINK_DIAL:
+	case T_LINK_RESET:
+	case T_TXN_ANSWER:
+	case T_READ_ANSWER:
+	case T_WATCH:
+	case T_KEEPALIVE:
+	case T_ANNOUNCE:
+	case T_OP_ARRIVE: return t->a;
+	case T_TXN_APPLY:
+	case T_EXPIRY:
+	case T_OP_TRY:
+	case T_OP_ANSWER:
+	case T_SWARM: return -1;
+	}
+	return -1;
+}
+
+/* What happens to a paused process waits for it, in order. */
+static bool stash(struct sim *s, struct timer *t)
+{
+	int i = target_of(t);
+	struct simnode *n;
+
+	if (i < 0 || !s->nodes[i].paused)
+		return false;
+	n = &s->nodes[i];
+	if (n->n_stash == n->cap_stash) {
+		n->cap_stash = MAX2(2 * n->cap_stash, (size_t)64);
+		n->stash = realloc(n->stash, n->cap_stash * sizeof *n->stash);
+		must(n->stash);
+	}
+	n->stash[n->n_stash++] = *t;
+	t->data = NULL;
+	return true;
+}
+
+void sim_unstash(struct sim *s, int i)
+{
+	struct simnode *n = &s->nodes[i];
+
+	for (size_t k = 0; k < n->n_stash; k++) {
+		struct timer *t = sim_timer(s, 0, n->stash[k].kind, n->stash[k].a, n->stash[k].b);
+
+		t->life = n->stash[k].life;
+		t->x = n->stash[k].x;
+		t->y = n->stash[k].y;
+		t->data = n->stash[k].data;
+	}
+	n->n_stash = 0;
+}
+
 static void fire(struct sim *s, struct timer *t)
 {
+	if (stash(s, t))
+		return;
 	switch (t->kind) {
 	case T_TICK:
 	case T_LOGOP:
@@ -92,8 +152,6 @@ static void fire(struct sim *s, struct timer *t)
 	case T_TXN_ANSWER:
 	case T_READ_ANSWER:
 	case T_WATCH:
-	case T_LEASE_GRANT:
-	case T_LEASE_ANSWER:
 	case T_KEEPALIVE:
 	case T_EXPIRY:
 	case T_ANNOUNCE:
@@ -242,6 +300,9 @@ void sim_free(struct sim *s)
 		rep_free(s->nodes[i].rep);
 		free(s->nodes[i].disk.log);
 		free(s->nodes[i].waiters);
+		for (size_t k = 0; k < s->nodes[i].n_stash; k++)
+			free_timer_data(&s->nodes[i].stash[k]);
+		free(s->nodes[i].stash);
 	}
 	for (size_t i = 0; i < s->n_heap; i++)
 		free_timer_data(&s->heap[i]);

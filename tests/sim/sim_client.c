@@ -125,10 +125,6 @@ static void on_arrive(struct sim *s, struct timer *t)
 
 	if (!n->up || n->life != t->life)
 		return;
-	if (n->paused) {
-		(void)sim_timer(s, 20 * MS, T_OP_ARRIVE, t->a, t->b);
-		return;
-	}
 	v = rep_submit(n->rep, &o->ident, 100, s->now_ns);
 	switch (v.kind) {
 	case REP_V_NEW:

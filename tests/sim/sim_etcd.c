@@ -172,6 +172,7 @@ static void apply(struct sim *s, struct etcd_call *c)
 		v->insync.n_members > 1 ? " " : "", v->insync.n_members > 1 ? v->insync.members[1].node : "",
 		v->insync.n_members > 2 ? " " : "", v->insync.n_members > 2 ? v->insync.members[2].node : "",
 		v->insync.n_members > 3 ? " " : "", v->insync.n_members > 3 ? v->insync.members[3].node : "");
+	simcheck_insync(s);
 	simetcd_changed(s);
 }
 
@@ -179,11 +180,12 @@ static void on_apply(struct sim *s, struct timer *t)
 {
 	struct etcd_call *c = t->data;
 
-	if (s->etcd.down || t->y != s->etcd.generation)
-		return; /* a request does not outlive the server that had it; its sender gives up by itself */
-	apply(s, c);
+	bool server_gone = s->etcd.down || t->y != s->etcd.generation; /* a request does not outlive its server */
+
+	if (!server_gone)
+		apply(s, c);
 	if (!c->answer_lost)
-		sim_timer(s, trip_ns(s), T_TXN_ANSWER, t->a, 0)->data = TAKE(t->data);
+		sim_timer(s, server_gone ? CALL_LIMIT_NS : trip_ns(s), T_TXN_ANSWER, t->a, 0)->data = TAKE(t->data);
 }
 
 static void on_txn_answer(struct sim *s, struct timer *t)
@@ -349,13 +351,6 @@ void simetcd_timer(struct sim *s, struct timer *t)
 	}
 	if (t->life != n->life)
 		return;
-	if (n->paused) {
-		struct timer *again = sim_timer(s, 20 * MS, t->kind, t->a, t->b);
-
-		again->x = t->x;
-		again->data = TAKE(t->data);
-		return;
-	}
 	if (t->kind == T_TXN_ANSWER)
 		on_txn_answer(s, t);
 	else if (t->kind == T_READ_ANSWER)

@@ -33,6 +33,20 @@ struct logop {
 };
 #define LOGOPS_MAX 4096
 
+enum timer_kind {
+	T_TICK, T_MSG, T_LINK_DIAL, T_LINK_RESET, T_LOGOP, T_TXN_APPLY, T_TXN_ANSWER, T_READ_ANSWER, T_WATCH,
+	T_KEEPALIVE, T_EXPIRY, T_ANNOUNCE, T_OP_TRY, T_OP_ARRIVE, T_OP_ANSWER, T_SWARM,
+};
+
+struct timer {
+	uint64_t at_ns, order;
+	enum timer_kind kind;
+	int a, b;          /* nodes, or op */
+	uint32_t life;
+	uint64_t x, y;
+	void *data;        /* owned */
+};
+
 struct stream {
 	bool active;
 	leash_seq next;
@@ -69,6 +83,9 @@ struct simnode {
 	bool lease_busy, announce_busy, read_busy, announce_again;
 	uint64_t view_sent; /* revision last delivered by the watch */
 	bool watch_busy;
+
+	struct timer *stash; /* what waits for a paused process */
+	size_t n_stash, cap_stash;
 
 	uint32_t notes[REP_NOTE_VIOLATION + 1];
 	enum sim_fault txn_fault;
@@ -111,20 +128,6 @@ struct op {
 	uint64_t attempt;
 	int last_node;
 	uint64_t asked_ns;
-};
-
-enum timer_kind {
-	T_TICK, T_MSG, T_LINK_DIAL, T_LINK_RESET, T_LOGOP, T_TXN_APPLY, T_TXN_ANSWER, T_READ_ANSWER, T_WATCH,
-	T_LEASE_GRANT, T_LEASE_ANSWER, T_KEEPALIVE, T_EXPIRY, T_ANNOUNCE, T_OP_TRY, T_OP_ARRIVE, T_OP_ANSWER, T_SWARM,
-};
-
-struct timer {
-	uint64_t at_ns, order;
-	enum timer_kind kind;
-	int a, b;          /* nodes, or op */
-	uint32_t life;
-	uint64_t x, y;
-	void *data;        /* owned */
 };
 
 struct flight { /* a message on its way */
@@ -179,6 +182,7 @@ uint64_t sim_rand(struct sim *s);
 uint64_t sim_below(struct sim *s, uint64_t n);
 bool sim_chance(struct sim *s, double p);
 struct timer *sim_timer(struct sim *s, uint64_t after_ns, enum timer_kind kind, int a, int b);
+void sim_unstash(struct sim *s, int i);
 int sim_index(const struct sim *s, const char *node);
 void sim_say(struct sim *s, int node, const char *fmt, ...) _printf_(3, 4);
 void sim_broken(struct sim *s, const char *fmt, ...) _printf_(2, 3) _noreturn_;
@@ -218,6 +222,7 @@ void simclient_room(struct sim *s, int node);
 /* sim_check.c */
 void simcheck_step(struct sim *s, int node);
 void simcheck_commit(struct sim *s, int node, leash_seq commit);
+void simcheck_insync(struct sim *s);
 void simcheck_answer(struct sim *s, int op, leash_seq seq, bool conflict);
 void simcheck_epoch(struct sim *s, int node, leash_epoch epoch, leash_id run);
 void simcheck_rest(struct sim *s);

@@ -144,14 +144,6 @@ static void on_arrival(struct sim *s, struct timer *t)
 	 * maker of a connection has thrown the old one away. */
 	if (f->back && c->id != t->x)
 		return;
-	if (s->nodes[t->b].paused) {
-		struct timer *again = sim_timer(s, 20 * MS, T_MSG, t->a, t->b);
-
-		again->x = t->x;
-		again->y = t->y;
-		again->data = TAKE(t->data);
-		return;
-	}
 	simnode_feed(s, t->b, &ev);
 }
 
@@ -163,12 +155,6 @@ void simnet_timer(struct sim *s, struct timer *t)
 	}
 	if (t->life != s->nodes[t->a].life)
 		return;
-	if (s->nodes[t->a].paused) {
-		struct timer *again = sim_timer(s, 20 * MS, t->kind, t->a, t->b);
-
-		again->x = t->x;
-		return;
-	}
 	if (t->kind == T_LINK_RESET)
 		on_reset(s, t);
 	else

@@ -293,9 +293,10 @@ void simnode_stop(struct sim *s, int i)
 		n->disk.meta = n->ops[n->op_head % LOGOPS_MAX].meta;
 	rep_free(n->rep);
 	n->rep = NULL;
-	n->up = false;
+	n->up = n->paused = false;
 	n->life++;
 	n->n_waiters = 0;
+	sim_unstash(s, i);
 	for (int k = 0; k < s->n; k++) {
 		if (k == i)
 			continue;
@@ -313,12 +314,6 @@ void simnode_timer(struct sim *s, struct timer *t)
 
 	if (t->life != n->life)
 		return;
-	if (n->paused) { /* again when it goes on */
-		uint32_t life = t->life;
-
-		sim_timer(s, 20 * MS, t->kind, t->a, t->b)->life = life;
-		return;
-	}
 	if (t->kind == T_LOGOP) {
 		if (n->disk_frozen) {
 			(void)sim_timer(s, 20 * MS, T_LOGOP, t->a, 0);
@@ -346,6 +341,7 @@ void sim_pause(struct sim *s, const char *node)
 void sim_resume(struct sim *s, const char *node)
 {
 	s->nodes[sim_index(s, node)].paused = false;
+	sim_unstash(s, sim_index(s, node));
 	sim_say(s, sim_index(s, node), "goes on");
 }
 

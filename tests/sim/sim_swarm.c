@@ -98,7 +98,10 @@ static void end(struct sim *s, int kind, int i)
 		if (!n->up)
 			simnode_start(s, i);
 		break;
-	case SW_PAUSE: n->paused = false; break;
+	case SW_PAUSE:
+		if (n->paused)
+			sim_resume(s, n->name);
+		break;
 	case SW_CUT:
 	case SW_ONE_WAY: sim_heal(s); break;
 	case SW_ETCD_CUT: sim_cut_etcd(s, n->name, false); break;
@@ -136,7 +139,9 @@ static void heal_everything(struct sim *s)
 	if (s->etcd.down)
 		sim_etcd_down(s, false);
 	for (int i = 0; i < s->n; i++) {
-		s->nodes[i].paused = s->nodes[i].etcd_cut = false;
+		s->nodes[i].etcd_cut = false;
+		if (s->nodes[i].paused)
+			sim_resume(s, s->nodes[i].name);
 		sim_freeze_disk(s, s->nodes[i].name, false);
 		if (!s->nodes[i].up)
 			simnode_start(s, i);

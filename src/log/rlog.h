@@ -18,11 +18,16 @@
  *
  *     meta                   identity and promises (struct rlog_meta), replaced by rename
  *     mark                   acknowledged up to (two slots with checksums, overwritten alternately)
- *     <first seq>.seg        segments: a header page, then records back to back, zero behind the last
- *     <first seq>.dig        digest of a finished segment: one struct rep_rec identity per record, own hash
+ *     <first seq>.seg        segments: a header page, then records back to back, zero behind the last (rlog_seg.h)
+ *     <first seq>.dig        digest of a finished segment: one struct rep_rec identity per record, own hash (rlog_dig.h)
+ *     spare                  the next segment, zeroed ahead of use
  *     reserve                space kept for a full disk
- *     cut/<seq>-<epoch>.cut  what R6 cut off, kept
- *     damaged/...            evidence of damage, kept
+ *     cut/<seq>-<epoch>-<n>.cut  what R6 cut off, kept: records (header, body) back to back
+ *     damaged/<seq>-<n>/     evidence of damage, kept
+ *
+ * A torn tail. What a crash leaves of a batch that was not synced may lack its first record and have its second: the
+ * frame of each record on disk says what had been durable when it was written, and only a successor whose frame says
+ * that the bad record *was* durable makes it damage (rlog_seg.h, rlog_judge.h).
  */
 #ifndef LEASH_LOG_RLOG_H
 #define LEASH_LOG_RLOG_H
@@ -38,10 +43,10 @@ struct rlog;
 
 struct rlog_conf {
 	const char *dir;          /* created when absent (its parent must exist) */
-	uint64_t segment_bytes;   /* size of a segment file; at least 4 * max record */
+	uint64_t segment_bytes;   /* size of a segment file, below 4 GiB; at least 4 * max record; rounded down to 4096 */
 	uint64_t reserve_bytes;   /* kept for a full disk; 0 = none */
-	uint64_t digest_seed;     /* the cluster id once known (rlog_set_seed), seeds rec_identify() */
-	uint32_t record_bytes_max; /* a larger length in a header is damage */
+	uint64_t digest_seed;     /* seeds rec_identify(); 0: the cluster id in meta. When it becomes known: rlog_set_seed() */
+	uint32_t record_bytes_max; /* of a body; a larger length in a header is damage */
 };
 
 enum rlog_error {
@@ -49,7 +54,7 @@ enum rlog_error {
 	RLOG_E_ORDER,     /* not the next sequence number, or an epoch that goes back: nothing was appended */
 	RLOG_E_CHAIN,     /* the chain does not close with this log's end: nothing was appended */
 	RLOG_E_GONE,      /* reader: that record is older than the oldest kept one */
-	RLOG_E_DAMAGED,   /* this stretch of the log is damaged; see rlog_damage */
+	RLOG_E_DAMAGED,   /* this stretch of the log is damaged; see rlog_damage. rlog_open(): meta is lost */
 	RLOG_E_FOREIGN,   /* the directory belongs to another node, engine or cluster; nothing was touched */
 	RLOG_E_LOCKED,    /* another process has the directory open */
 };
@@ -96,16 +101,30 @@ struct rlog_state {
 /*
  * Opens (or creates) the log of @engine/@node. Verifies the last segment fully and the others' headers; fdatasyncs
  * what it read before it calls it durable. Costs as much as the last segment, not the log. A new directory gets
- * @new_incarnation. 0 and the state; RLOG_E_FOREIGN, RLOG_E_LOCKED; negative errno (-EIO ...). Damage in the records
- * is not an error of this call: ret_state->damaged.
+ * @new_incarnation. An interrupted cut or reset is finished first; a torn tail is made zero. 0 and the state;
+ * RLOG_E_FOREIGN, RLOG_E_LOCKED; RLOG_E_DAMAGED: meta cannot be read or is missing beside a log (nothing was touched,
+ * needs an operator); -EINVAL: sizes in @conf that do not go together, names; negative errno (-EIO ...).
+ * Damage in the records is not an error of this call: ret_state->damaged; such a log is only good to be read and
+ * peeked at until rlog_set_damage_aside() or rlog_reset(): append, mark, truncate and retain return RLOG_E_DAMAGED.
  */
 int rlog_open(const struct rlog_conf *conf, const struct rlog_ops *ops, const char *engine, const char *node,
 	leash_id new_incarnation, struct rlog **ret_log, struct rlog_state *ret_state) _must_check_;
 void rlog_close(struct rlog *l); /* NULL is fine. Does not sync. */
 
+/* The state of now. ret_state->history is valid until the next call that changes the log. */
+void rlog_state_get(const struct rlog *l, struct rlog_state *ret_state);
+
+/* Another seed for identities (the cluster id, at bootstrap). Digests are made again when needed. 0, RLOG_E_DAMAGED,
+ * negative errno; on an error the old seed holds. */
+int rlog_set_seed(struct rlog *l, leash_id seed) _must_check_;
+
 const struct rlog_damage *rlog_damage_get(const struct rlog *l, size_t *ret_n);
 
-/* Replaces the metadata; durable on return 0. */
+/* Notes damage that a reader or the scrub found, for rlog_set_damage_aside(). From now on the log takes no more. */
+int rlog_damage_add(struct rlog *l, const struct rlog_damage *d) _must_check_;
+
+/* Replaces the metadata (names must stay); durable on return 0. RLOG_E_FULL: no room even with the reserve, the old
+ * metadata stands. */
 int rlog_meta_write(struct rlog *l, const struct rlog_meta *meta) _must_check_;
 
 /* One record to append: encoded header and body, and its identity for the digest. Nothing is copied after return. */
@@ -118,10 +137,18 @@ struct rlog_rec {
 
 /*
  * Writes @n consecutive records behind the end (one vectored write per segment); not durable until rlog_sync().
- * Sequence, epoch order and chain are checked first. 0: all of them; RLOG_E_ORDER, RLOG_E_CHAIN: none;
- * RLOG_E_FULL: the first *ret_n of them fit, the rest was not written; -EIO is final.
+ * Sequence, epoch order and chain are checked first. 0: all of them; RLOG_E_ORDER, RLOG_E_CHAIN, RLOG_E_DAMAGED,
+ * -EMSGSIZE (over record_bytes_max): none; RLOG_E_FULL, -ENOMEM: the first *ret_n of them, the rest was not written;
+ * -EIO is final. *ret_n is always set.
  */
 int rlog_append(struct rlog *l, const struct rlog_rec *recs, size_t n, size_t *ret_n) _must_check_;
+
+/*
+ * Makes the next segment ahead of use: zeroes and syncs up to @bytes_max more of it. To be called by the log thread
+ * between its groups while *ret_ready is false; without it the append that meets the end of a segment does it all.
+ * 0; RLOG_E_FULL: no room, the reserve is spent; -EIO is final.
+ */
+int rlog_prepare(struct rlog *l, uint64_t bytes_max, bool *ret_ready) _must_check_;
 
 /* fdatasync of what is not yet durable, directories included. On 0 everything appended is durable. */
 int rlog_sync(struct rlog *l) _must_check_;
@@ -131,21 +158,26 @@ leash_seq rlog_durable(const struct rlog *l); /* last durable */
 leash_seq rlog_start(const struct rlog *l);
 struct leash_chain rlog_chain(const struct rlog *l);
 
-/* Notes durably that this node acknowledged up to @seq (<= durable). It may lag, it never leads. */
+/* Notes durably that this node acknowledged up to @seq (<= durable). It may lag, it never leads. A number below the
+ * mark is ignored. RLOG_E_FULL: no room to overwrite it (some file systems need that), the old mark stands. */
 int rlog_mark(struct rlog *l, leash_seq seq) _must_check_;
 
 /*
  * R6: cuts every record behind @seq: lowers the mark durably first, keeps what is cut in a side file, leaves zeroes.
- * Durable on return. @seq must be >= start - 1.
+ * Durable on return. @seq must be >= start - 1 (-EINVAL). RLOG_E_FULL: no room for the side file even with the
+ * reserve, nothing was cut.
  */
 int rlog_truncate(struct rlog *l, leash_seq seq) _must_check_;
 
-/* Drops everything and starts at @start with @base as the chain before it (fresh copy). Durable on return. */
+/* Drops everything, damage included, and starts at @start (>= 1) with @base as the chain before it (fresh copy). The
+ * mark goes to 0. Durable on return. */
 int rlog_reset(struct rlog *l, leash_seq start, struct leash_chain base) _must_check_;
 
 /*
  * Moves everything that is not verified good behind the last good record before the damage into damaged/, so that
- * the log ends there. Call with a new incarnation already written (R11). Durable on return.
+ * the log ends there. Call with a new incarnation already written (R11). Durable on return. Nothing good left: an
+ * empty log that starts at 1. RLOG_E_FULL: no room for the evidence, nothing was changed; RLOG_E_DAMAGED: there is
+ * more damage, call again.
  */
 int rlog_set_damage_aside(struct rlog *l) _must_check_;
 
@@ -165,10 +197,12 @@ int rlog_segment_info(const struct rlog *l, size_t i, struct rlog_segment_info *
 /* The reserve: spent (deleted) when an append meets a full disk; refilled by rlog_reserve_fill() when there is room. */
 bool rlog_reserve_spent(const struct rlog *l);
 int rlog_reserve_fill(struct rlog *l) _must_check_; /* 0 also when there is still no room */
+/* While it is spent no new segment is begun: the room it gave is for meta, mark and side files. */
 
 /*
  * The identities of the records @from..end in order, for rebuilding the dedup table: from digests where they are
  * there and whole, from the records otherwise. @fn returns false to stop. RLOG_E_GONE: @from is before start.
+ * RLOG_E_DAMAGED: a record in between cannot be read.
  */
 int rlog_identities(struct rlog *l, leash_seq from, bool (*fn)(const struct rep_rec *rec, void *arg),
 	void *arg) _must_check_;

@@ -1,0 +1,196 @@
+#include "log/rlog_meta.h"
+
+#include <errno.h>
+
+#include "base/hash.h"
+#include "base/ids.h"
+
+#define META_MAGIC   0x31544d4cu /* "LMT1" */
+#define META_VERSION 1
+#define META_NAMES   (LEASH_NAME_MAX + 1)
+#define MARK_MAGIC   0x314b4d4cu /* "LMK1" */
+#define SUM_BYTES    8
+
+/* Puts the checksum into the last 8 bytes of a page, or checks it. */
+static void page_seal(uint8_t *page, size_t bytes)
+{
+	struct enc e = enc_of(page + bytes - SUM_BYTES, SUM_BYTES);
+
+	enc_u64le(&e, hash_64(page, bytes - SUM_BYTES, 0));
+}
+
+static bool page_whole(const uint8_t *page, size_t bytes)
+{
+	struct cur c = cur_of(page + bytes - SUM_BYTES, SUM_BYTES);
+
+	return cur_u64le(&c) == hash_64(page, bytes - SUM_BYTES, 0);
+}
+
+/* --------------------------------------------------------------------------------------------------------- meta */
+
+static void meta_encode(const struct rlog_meta *m, uint8_t page[RLOG_META_PAGE])
+{
+	struct enc e = enc_of(page, RLOG_META_PAGE);
+	const uint64_t numbers[] = { m->cluster, m->incarnation, m->promise, m->promise_run, m->log_epoch,
+		m->insync_version, m->etcd_revision, m->recovery };
+
+	memset(page, 0, RLOG_META_PAGE);
+	enc_u32le(&e, META_MAGIC);
+	enc_u32le(&e, META_VERSION);
+	enc_bytes(&e, m->engine, META_NAMES);
+	enc_bytes(&e, m->node, META_NAMES);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		enc_u64le(&e, numbers[i]);
+	enc_u32le(&e, m->min_insync);
+	enc_u32le(&e, 0);
+	enc_u64le(&e, m->dedup_window);
+	must(enc_len(&e) > 0);
+	page_seal(page, RLOG_META_PAGE);
+}
+
+static bool meta_decode(const uint8_t page[RLOG_META_PAGE], struct rlog_meta *ret_meta)
+{
+	struct cur c = cur_of(page, RLOG_META_PAGE);
+	struct rlog_meta m = { 0 };
+	uint64_t *const numbers[] = { &m.cluster, &m.incarnation, &m.promise, &m.promise_run, &m.log_epoch,
+		&m.insync_version, &m.etcd_revision, &m.recovery };
+
+	if (!page_whole(page, RLOG_META_PAGE) || cur_u32le(&c) != META_MAGIC || cur_u32le(&c) != META_VERSION)
+		return false;
+	memcpy(m.engine, cur_take(&c, META_NAMES), META_NAMES);
+	memcpy(m.node, cur_take(&c, META_NAMES), META_NAMES);
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		*numbers[i] = cur_u64le(&c);
+	m.min_insync = cur_u32le(&c);
+	(void)cur_u32le(&c);
+	m.dedup_window = cur_u64le(&c);
+	if (m.engine[LEASH_NAME_MAX] != '\0' || m.node[LEASH_NAME_MAX] != '\0' || !name_valid(m.engine) ||
+		!name_valid(m.node))
+		return false;
+	*ret_meta = m;
+	return true;
+}
+
+/* Reads up to @bytes from the start of a small file; what is not there is zero. */
+static int small_read(const struct rlog_ops *ops, const char *dir, const char *name, bool settle, uint8_t *out,
+	size_t bytes)
+{
+	_cleanup_(rlog_win_deinit) struct rlog_win w = RLOG_WIN_NULL;
+	const uint8_t *p;
+	int r;
+
+	if (settle)
+		r = rlog_file_open_settled(ops, dir, name, &w.file);
+	else
+		r = rlog_file_open(ops, dir, name, RLOG_OPEN_READ, &w.file);
+	if (r < 0)
+		return r;
+	memset(out, 0, bytes);
+	for (size_t at = 0; at < bytes; at += RLOG_META_PAGE) {
+		r = rlog_win_get(&w, at, RLOG_META_PAGE, &p);
+		if (r < 0 && r != -EIO) /* an unreadable page is a lost copy, not a lost file */
+			return r;
+		if (r == 0)
+			memcpy(out + at, p, RLOG_META_PAGE);
+	}
+	return 0;
+}
+
+int rlog_meta_load(const struct rlog_ops *ops, const char *dir, struct rlog_meta *ret_meta)
+{
+	uint8_t pages[RLOG_META_BYTES];
+	int r = small_read(ops, dir, "meta", false, pages, sizeof pages);
+
+	if (r < 0)
+		return r;
+	if (meta_decode(pages, ret_meta) || meta_decode(pages + RLOG_META_PAGE, ret_meta))
+		return 0;
+	return RLOG_E_DAMAGED;
+}
+
+int rlog_meta_store(const struct rlog_ops *ops, const char *dir, const struct rlog_meta *meta)
+{
+	uint8_t pages[RLOG_META_BYTES];
+
+	meta_encode(meta, pages);
+	memcpy(pages + RLOG_META_PAGE, pages, RLOG_META_PAGE);
+	return rlog_file_put(ops, dir, "meta", pages, sizeof pages);
+}
+
+/* --------------------------------------------------------------------------------------------------------- mark */
+
+static void mark_encode(const struct rlog_marks *m, uint8_t slot[RLOG_MARK_SLOT])
+{
+	struct enc e = enc_of(slot, RLOG_MARK_SLOT);
+
+	memset(slot, 0, RLOG_MARK_SLOT);
+	enc_u32le(&e, MARK_MAGIC);
+	enc_u32le(&e, (uint32_t)m->intent);
+	enc_u64le(&e, m->counter);
+	enc_u64le(&e, m->mark);
+	enc_u64le(&e, m->seq);
+	enc_u64le(&e, m->base.lo);
+	enc_u64le(&e, m->base.hi);
+	must(enc_len(&e) > 0);
+	page_seal(slot, RLOG_MARK_SLOT);
+}
+
+static bool mark_decode(const uint8_t slot[RLOG_MARK_SLOT], uint64_t index, struct rlog_marks *ret_marks)
+{
+	struct cur c = cur_of(slot, RLOG_MARK_SLOT);
+	struct rlog_marks m = { 0 };
+	uint32_t intent;
+
+	if (!page_whole(slot, RLOG_MARK_SLOT) || cur_u32le(&c) != MARK_MAGIC)
+		return false;
+	intent = cur_u32le(&c);
+	m.counter = cur_u64le(&c);
+	m.mark = cur_u64le(&c);
+	m.seq = cur_u64le(&c);
+	m.base.lo = cur_u64le(&c);
+	m.base.hi = cur_u64le(&c);
+	if (intent > RLOG_INTENT_RESET || m.counter % 2 != index)
+		return false;
+	m.intent = (enum rlog_intent)intent;
+	*ret_marks = m;
+	return true;
+}
+
+int rlog_marks_load(const struct rlog_ops *ops, const char *dir, bool settle, struct rlog_marks *ret_marks)
+{
+	uint8_t pages[RLOG_MARK_BYTES];
+	struct rlog_marks slots[2];
+	bool whole[2];
+	int r = small_read(ops, dir, "mark", settle, pages, sizeof pages);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < 2; i++)
+		whole[i] = mark_decode(pages + i * RLOG_MARK_STRIDE, i, &slots[i]);
+	if (!whole[0] && !whole[1])
+		return RLOG_E_DAMAGED;
+	if (whole[0] && whole[1])
+		*ret_marks = slots[0].counter > slots[1].counter ? slots[0] : slots[1];
+	else
+		*ret_marks = slots[whole[1] ? 1 : 0];
+	return 0;
+}
+
+int rlog_marks_create(const struct rlog_ops *ops, const char *dir)
+{
+	uint8_t pages[RLOG_MARK_BYTES] = { 0 };
+
+	for (uint64_t i = 0; i < 2; i++)
+		mark_encode(&(struct rlog_marks){ .counter = i }, pages + i * RLOG_MARK_STRIDE);
+	return rlog_file_put(ops, dir, "mark", pages, sizeof pages);
+}
+
+int rlog_marks_store(const struct rlog_file *f, const struct rlog_marks *m)
+{
+	uint8_t slot[RLOG_MARK_SLOT];
+	int r;
+
+	mark_encode(m, slot);
+	r = rlog_file_write(f, slot, sizeof slot, m->counter % 2 * RLOG_MARK_STRIDE);
+	return r < 0 ? r : f->ops->fdatasync(f->ops->ctx, f->fd);
+}

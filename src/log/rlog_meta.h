@@ -1,0 +1,62 @@
+/*
+ * The two small files of a log that must never be lost: `meta` and `mark`. Internal to src/log.
+ *
+ * meta: two equal pages of 4096 bytes, each with its own checksum, replaced as a whole by rename. One rotten sector
+ * costs one copy.
+ *
+ *      0  u32  magic "LMT1"        4  u32  format version, 1
+ *      8  64 bytes engine, 64 bytes node, zero-padded
+ *    136  u64  cluster, incarnation, promise, promise_run, log_epoch, insync_version, etcd_revision, recovery
+ *    200  u32  min_insync, 0
+ *    208  u64  dedup_window
+ *   4088  u64  XXH3-64 over all before it
+ *
+ * mark: two slots of 512 bytes in pages of their own, overwritten alternately (slot = counter modulo 2): a torn write
+ * costs the new slot, never the old one.
+ *
+ *      0  u32  magic "LMK1"        4  u32  enum rlog_intent
+ *      8  u64  counter            16  u64  mark
+ *     24  u64  intent's sequence number, chain low, chain high
+ *    504  u64  XXH3-64 over all before it
+ *
+ * The intent makes cuts atomic: it says what is being cut before the first byte of it is touched, and opening
+ * finishes what it says. Without it a crash in the middle of a cut would look like damage.
+ */
+#ifndef LEASH_LOG_RLOG_META_H
+#define LEASH_LOG_RLOG_META_H
+
+#include "log/rlog.h"
+#include "log/rlog_file.h"
+
+#define RLOG_META_PAGE   4096
+#define RLOG_META_BYTES  (2 * RLOG_META_PAGE)
+#define RLOG_MARK_STRIDE 4096 /* a slot never shares a device's sector with the other one */
+#define RLOG_MARK_SLOT   512
+#define RLOG_MARK_BYTES  (2 * RLOG_MARK_STRIDE)
+
+enum rlog_intent {
+	RLOG_INTENT_NONE,
+	RLOG_INTENT_CUT,   /* every record behind `seq` goes */
+	RLOG_INTENT_RESET, /* everything goes; the log starts at `seq` with `base` before it */
+};
+
+struct rlog_marks {
+	uint64_t counter;
+	leash_seq mark;
+	enum rlog_intent intent;
+	leash_seq seq;
+	struct leash_chain base;
+};
+
+/* 0; -ENOENT: there is none; RLOG_E_DAMAGED: neither copy is whole. */
+int rlog_meta_load(const struct rlog_ops *ops, const char *dir, struct rlog_meta *ret_meta) _must_check_;
+int rlog_meta_store(const struct rlog_ops *ops, const char *dir, const struct rlog_meta *meta) _must_check_;
+
+/* The newer of the two slots. 0; -ENOENT; RLOG_E_DAMAGED: neither slot is whole. @settle: see rlog_file_open_settled(). */
+int rlog_marks_load(const struct rlog_ops *ops, const char *dir, bool settle, struct rlog_marks *ret_marks) _must_check_;
+int rlog_marks_create(const struct rlog_ops *ops, const char *dir) _must_check_;
+
+/* Overwrites the older slot with @m, whose counter is one more than the newer one's; durable on 0. */
+int rlog_marks_store(const struct rlog_file *f, const struct rlog_marks *m) _must_check_;
+
+#endif

@@ -1,0 +1,405 @@
+/*
+ * Appending: one vectored write per segment, one sync per group.
+ *
+ * When the next record does not fit, in this order: the next segment is made ready (zeroed, synced, unless
+ * rlog_prepare() has done so), the active one is synced, its digest written, and the next one gets its header page,
+ * is synced and renamed to its place. So a full disk is found before anything has changed, and a segment with a
+ * successor is durable as a whole.
+ *
+ * Ways to fail: no space -> the reserve goes, the caller gets RLOG_E_FULL, the log is as before. Anything else -> the
+ * log is latched.
+ */
+#include "log/rlog_int.h"
+
+#include <errno.h>
+
+#define APPEND_CHUNK 1024 /* records of one system call */
+
+int rlog_latch(struct rlog *l, int r)
+{
+	must(r < 0);
+	l->failed = true;
+	return -EIO;
+}
+
+/* ----------------------------------------------------------------------------------------------------- the reserve */
+
+void rlog_reserve_spend(struct rlog *l)
+{
+	if (l->reserve_spent)
+		return;
+	l->reserve_spent = true;
+	if (rlog_file_unlink(l->ops, l->conf.dir, "reserve") == 0)
+		(void)l->ops->sync_dir(l->ops->ctx, l->conf.dir); /* a crash that brings it back does no harm */
+}
+
+bool rlog_reserve_spent(const struct rlog *l)
+{
+	return l->reserve_spent;
+}
+
+static int reserve_make(struct rlog *l)
+{
+	_cleanup_(rlog_file_close) struct rlog_file f = RLOG_FILE_NULL;
+	int r = rlog_file_open(l->ops, l->conf.dir, "reserve.tmp", RLOG_OPEN_WRITE | RLOG_OPEN_CREATE, &f);
+
+	if (r < 0)
+		return r;
+	r = l->ops->allocate(l->ops->ctx, f.fd, l->conf.reserve_bytes);
+	if (r == -EOPNOTSUPP)
+		r = rlog_file_zero(&f, 0, l->conf.reserve_bytes);
+	if (r == 0)
+		r = l->ops->fdatasync(l->ops->ctx, f.fd);
+	if (r == 0)
+		r = rlog_file_rename(l->ops, l->conf.dir, "reserve.tmp", l->conf.dir, "reserve");
+	return r < 0 ? r : l->ops->sync_dir(l->ops->ctx, l->conf.dir);
+}
+
+int rlog_reserve_fill(struct rlog *l)
+{
+	int r;
+
+	if (l->failed)
+		return -EIO;
+	if (!l->reserve_spent)
+		return 0;
+	if (l->conf.reserve_bytes > 0) {
+		r = reserve_make(l);
+		if (rlog_is_full(r)) {
+			r = rlog_file_unlink(l->ops, l->conf.dir, "reserve.tmp");
+			return r < 0 ? rlog_latch(l, r) : 0;
+		}
+		if (r < 0)
+			return rlog_latch(l, r);
+	}
+	l->reserve_spent = false;
+	return 0;
+}
+
+/* ---------------------------------------------------------------------------------------------- the next segment */
+
+void rlog_spare_close(struct rlog *l)
+{
+	rlog_file_close(&l->spare.file);
+	l->spare = (struct rlog_spare){ .file = RLOG_FILE_NULL };
+}
+
+static int spare_begin(struct rlog *l)
+{
+	int r = rlog_file_open(l->ops, l->conf.dir, "spare", RLOG_OPEN_WRITE | RLOG_OPEN_CREATE, &l->spare.file);
+
+	if (r < 0)
+		return r;
+	r = l->ops->allocate(l->ops->ctx, l->spare.file.fd, l->conf.segment_bytes);
+	if (r < 0 && r != -EOPNOTSUPP)
+		return r;
+	return l->ops->sync_dir(l->ops->ctx, l->conf.dir);
+}
+
+/* Zeroes up to @bytes_max more of the spare and syncs them. */
+static int spare_step(struct rlog *l, uint64_t bytes_max)
+{
+	struct rlog_spare *s = &l->spare;
+	uint64_t to = l->conf.segment_bytes;
+	int r = 0;
+
+	if (s->ready)
+		return 0;
+	if (s->file.fd < 0)
+		r = spare_begin(l);
+	if (to - s->zeroed_bytes > bytes_max)
+		to = s->zeroed_bytes + bytes_max;
+	if (r == 0)
+		r = rlog_file_zero(&s->file, s->zeroed_bytes, to);
+	if (r == 0)
+		r = l->ops->fdatasync(l->ops->ctx, s->file.fd);
+	if (r < 0)
+		return r;
+	s->zeroed_bytes = to;
+	s->ready = to == l->conf.segment_bytes;
+	return 0;
+}
+
+/* No room for a segment: what there is of it goes, and the reserve, which is for everything but segments. */
+static int spare_full(struct rlog *l)
+{
+	int r;
+
+	rlog_spare_close(l);
+	r = rlog_file_unlink(l->ops, l->conf.dir, "spare");
+	if (r < 0)
+		return rlog_latch(l, r);
+	rlog_reserve_spend(l);
+	return RLOG_E_FULL;
+}
+
+int rlog_spare_make(struct rlog *l)
+{
+	int r = spare_step(l, l->conf.segment_bytes);
+
+	return rlog_is_full(r) ? spare_full(l) : r;
+}
+
+int rlog_prepare(struct rlog *l, uint64_t bytes_max, bool *ret_ready)
+{
+	int r;
+
+	if (l->failed)
+		return -EIO;
+	if (!l->spare.ready && l->reserve_spent && l->conf.reserve_bytes > 0)
+		return RLOG_E_FULL;
+	r = spare_step(l, bytes_max);
+	if (rlog_is_full(r))
+		return spare_full(l);
+	if (r < 0)
+		return rlog_latch(l, r);
+	*ret_ready = l->spare.ready;
+	return 0;
+}
+
+/* Differs between any two segments that a directory ever had: of one life by position and content before it. */
+static uint64_t nonce_of(const struct rlog *l, leash_seq first, struct leash_chain base)
+{
+	const uint64_t in[] = { l->meta.incarnation, first, base.lo, base.hi, l->marks.counter };
+
+	return hash_64(in, sizeof in, 0);
+}
+
+int rlog_seg_create(struct rlog *l, leash_seq first, struct leash_chain base, leash_epoch prev_epoch,
+	uint64_t prev_log_time_ns)
+{
+	struct rlog_seg_header h = { .bytes = l->conf.segment_bytes, .first = first, .base = base,
+		.prev_epoch = prev_epoch, .prev_log_time_ns = prev_log_time_ns, .nonce = nonce_of(l, first, base) };
+	uint8_t page[RLOG_SEG_HEADER];
+	char name[RLOG_NAME_BYTES];
+	int r;
+
+	must(l->spare.ready);
+	memcpy(h.engine, l->meta.engine, sizeof h.engine);
+	memcpy(h.node, l->meta.node, sizeof h.node);
+	rlog_seg_header_encode(&h, page);
+	rlog_name(name, first, "seg");
+	r = rlog_file_write(&l->spare.file, page, sizeof page, 0);
+	if (r == 0)
+		r = l->ops->fdatasync(l->ops->ctx, l->spare.file.fd);
+	if (r == 0)
+		r = rlog_file_rename(l->ops, l->conf.dir, "spare", l->conf.dir, name);
+	if (r == 0)
+		r = l->ops->sync_dir(l->ops->ctx, l->conf.dir);
+	if (r == 0)
+		r = rlog_segs_add(l, &h);
+	if (r < 0)
+		return r;
+	rlog_file_close(&l->active);
+	l->active = l->spare.file;
+	l->spare = (struct rlog_spare){ .file = RLOG_FILE_NULL };
+	buf_deinit(&l->entries);
+	return 0;
+}
+
+/* Finishes the active segment, if there is one, and makes the next one active. */
+static int seg_roll(struct rlog *l)
+{
+	struct rlog_seg none = { .first = 1, .last = 0 };
+	const struct rlog_seg *seg = rlog_active(l) ? rlog_active(l) : &none;
+	bool ready;
+	int r = rlog_prepare(l, l->conf.segment_bytes, &ready);
+
+	if (r != 0)
+		return r;
+	must(ready);
+	r = rlog_sync(l);
+	if (r < 0)
+		return r;
+	if (l->n_segs > 0)
+		r = rlog_digest_put(l, l->n_segs - 1, &l->entries);
+	if (r == 0 || r == RLOG_E_FULL || r == -ENOMEM) /* without a digest: made again when it is needed */
+		r = rlog_seg_create(l, seg->last + 1, seg->chain, seg->last_epoch, seg->last_log_time_ns);
+	return r < 0 ? rlog_latch(l, r) : 0;
+}
+
+/* -------------------------------------------------------------------------------------------------------- append */
+
+static int append_check(const struct rlog *l, const struct rlog_rec *recs, size_t n)
+{
+	const struct rlog_seg *seg = rlog_active(l);
+	struct leash_chain chain = rlog_chain(l);
+	leash_epoch epoch = seg ? seg->last_epoch : 0;
+	leash_seq next = rlog_end(l) + 1;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct rec_header *h = &recs[i].h;
+
+		must(recs[i].body.len == h->body_bytes);
+		if (h->seq != next + i || h->epoch < epoch)
+			return RLOG_E_ORDER;
+		if (!rec_chain_follows(h, chain))
+			return RLOG_E_CHAIN;
+		if (h->body_bytes > l->conf.record_bytes_max)
+			return -EMSGSIZE;
+		chain = h->chain;
+		epoch = h->epoch;
+	}
+	return 0;
+}
+
+/* How many of @recs fit into the active segment, at most APPEND_CHUNK. */
+static size_t append_fit(const struct rlog *l, const struct rlog_rec *recs, size_t n, uint64_t *ret_bytes)
+{
+	const struct rlog_seg *seg = rlog_active(l);
+	uint64_t room = seg ? seg->bytes - seg->used_bytes : 0, used = 0;
+	size_t i;
+
+	for (i = 0; i < n && i < APPEND_CHUNK; i++) {
+		if (RLOG_LEAD_BYTES + (uint64_t)recs[i].h.body_bytes > room - used)
+			break;
+		used += RLOG_LEAD_BYTES + (uint64_t)recs[i].h.body_bytes;
+	}
+	*ret_bytes = used;
+	return i;
+}
+
+/* Memory for all that taking the records in will need, so that nothing fails after the write. */
+static int append_reserve(struct rlog *l, const struct rlog_rec *recs, size_t n)
+{
+	leash_epoch epoch = rlog_active(l)->last_epoch;
+	uint32_t changes = 1;
+
+	if (!l->frames)
+		l->frames = malloc((size_t)APPEND_CHUNK * RLOG_FRAME_BYTES);
+	if (!l->iov)
+		l->iov = calloc((size_t)APPEND_CHUNK * 3, sizeof *l->iov);
+	if (!l->frames || !l->iov || !buf_reserve(&l->entries, n * RLOG_DIG_ENTRY))
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		changes += recs[i].h.epoch != epoch;
+		epoch = recs[i].h.epoch;
+	}
+	return rlog_history_room(l, changes);
+}
+
+static void append_vectors(struct rlog *l, const struct rlog_rec *recs, size_t n)
+{
+	uint64_t nonce = rlog_active(l)->nonce;
+
+	for (size_t i = 0; i < n; i++) {
+		uint8_t *frame = l->frames + i * RLOG_FRAME_BYTES;
+
+		rlog_frame_encode(frame, l->durable, recs[i].h.seq, recs[i].header, nonce);
+		l->iov[3 * i] = (struct iovec){ frame, RLOG_FRAME_BYTES };
+		l->iov[3 * i + 1] = (struct iovec){ (void *)(uintptr_t)recs[i].header, REC_HEADER_BYTES };
+		l->iov[3 * i + 2] = (struct iovec){ (void *)(uintptr_t)recs[i].body.p, recs[i].body.len };
+	}
+}
+
+/* Takes @n written records into the tables. Memory is there. */
+static void append_take(struct rlog *l, const struct rlog_rec *recs, size_t n)
+{
+	struct rlog_seg *seg = rlog_active(l);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct rec_header *h = &recs[i].h;
+
+		must(rlog_dig_add(&l->entries, h, seg->used_bytes, &recs[i].ident) == 0);
+		must(rlog_history_push(l, h->epoch, h->seq) == 0);
+		seg->used_bytes += RLOG_LEAD_BYTES + (uint64_t)h->body_bytes;
+		seg->last = h->seq;
+		seg->chain = h->chain;
+		seg->last_epoch = h->epoch;
+		seg->last_log_time_ns = h->log_time_ns;
+		seg->last_real_time_ns = h->real_time_ns;
+	}
+}
+
+/*
+ * A file system that writes elsewhere (btrfs) can run full on an overwrite. Part of the records may lie there; they
+ * must be gone for good before others take their numbers.
+ */
+static int append_undo(struct rlog *l, uint64_t bytes)
+{
+	const struct rlog_seg *seg = rlog_active(l);
+	int r;
+
+	rlog_reserve_spend(l);
+	r = rlog_file_zero(&l->active, seg->used_bytes, seg->used_bytes + bytes);
+	if (r == 0)
+		r = l->ops->fdatasync(l->ops->ctx, l->active.fd);
+	if (r < 0)
+		return rlog_latch(l, r);
+	l->durable = seg->last;
+	return RLOG_E_FULL;
+}
+
+static int append_write(struct rlog *l, const struct rlog_rec *recs, size_t n, uint64_t bytes)
+{
+	int r = append_reserve(l, recs, n);
+
+	if (r < 0)
+		return r;
+	append_vectors(l, recs, n);
+	r = l->ops->pwritev(l->ops->ctx, l->active.fd, l->iov, 3 * n, rlog_active(l)->used_bytes);
+	if (rlog_is_full(r))
+		return append_undo(l, bytes);
+	if (r < 0)
+		return rlog_latch(l, r);
+	append_take(l, recs, n);
+	return 0;
+}
+
+int rlog_append(struct rlog *l, const struct rlog_rec *recs, size_t n, size_t *ret_n)
+{
+	size_t done = 0;
+	int r;
+
+	*ret_n = 0;
+	if (l->failed)
+		return -EIO;
+	if (l->n_damage > 0)
+		return RLOG_E_DAMAGED;
+	r = append_check(l, recs, n);
+	while (r == 0 && done < n) {
+		uint64_t bytes;
+		size_t fit = append_fit(l, recs + done, n - done, &bytes);
+
+		r = fit > 0 ? append_write(l, recs + done, fit, bytes) : seg_roll(l);
+		if (r == 0)
+			done += fit;
+	}
+	*ret_n = done;
+	return r;
+}
+
+int rlog_sync(struct rlog *l)
+{
+	int r;
+
+	if (l->failed)
+		return -EIO;
+	if (l->durable == rlog_end(l))
+		return 0;
+	r = l->ops->fdatasync(l->ops->ctx, l->active.fd);
+	if (r < 0)
+		return rlog_latch(l, r);
+	l->durable = rlog_end(l);
+	return 0;
+}
+
+leash_seq rlog_end(const struct rlog *l)
+{
+	return l->n_segs ? rlog_active(l)->last : 0;
+}
+
+leash_seq rlog_durable(const struct rlog *l)
+{
+	return l->durable;
+}
+
+leash_seq rlog_start(const struct rlog *l)
+{
+	return l->n_segs ? l->segs[0].first : 1;
+}
+
+struct leash_chain rlog_chain(const struct rlog *l)
+{
+	return l->n_segs ? rlog_active(l)->chain : (struct leash_chain){ 0 };
+}

@@ -142,7 +142,7 @@ static int read_options(const struct cli_command *c, int argc, char **argv, void
 			say_unknown(c, optarg == argv[optind - 1] ? argv[optind - 2] : argv[optind - 1], why);
 			return OPTS_E_INVALID;
 		}
-		(void)snprintf(where, sizeof where, "--%s", o.names[a - ARG_KEY]);
+		(void)snprintf(where, sizeof where, "--%.*s", CONF_NAME_MAX, o.names[a - ARG_KEY]);
 		r = set_key(&c->keys[a - ARG_KEY], opts, optarg ? optarg : "yes", where, why);
 		if (r != 0)
 			return r;

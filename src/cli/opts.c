@@ -58,7 +58,7 @@ static void say_unknown(const struct cli_command *c, const char *arg, char why[C
 		return;
 	}
 	conf_option_name(near, option);
-	(void)snprintf(why, CONF_ERROR_TEXT, "unknown or shortened option --%s; did you mean --%s?", name, option);
+	(void)snprintf(why, CONF_ERROR_TEXT, "unknown option --%s; did you mean --%s?", name, option);
 }
 
 static int refuse(const struct cli_command *c, const struct options *o, int answer, char **argv,
@@ -139,7 +139,8 @@ static int read_options(const struct cli_command *c, int argc, char **argv, void
 		if (a == ':' || a == '?')
 			return refuse(c, &o, a, argv, why);
 		if (shortened(&o, a - ARG_KEY, argv)) {
-			say_unknown(c, optarg == argv[optind - 1] ? argv[optind - 2] : argv[optind - 1], why);
+			(void)snprintf(why, CONF_ERROR_TEXT, "options are not shortened: say --%.*s", CONF_NAME_MAX,
+				o.names[a - ARG_KEY]);
 			return OPTS_E_INVALID;
 		}
 		(void)snprintf(where, sizeof where, "--%.*s", CONF_NAME_MAX, o.names[a - ARG_KEY]);

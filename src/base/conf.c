@@ -1,6 +1,6 @@
 /*
- * A load: defaults, command line (collected), file, command line (applied), required keys, combinations. It fills an
- * object of its own and hands that over only when there was no error.
+ * A load: defaults, command line (collected), file, command line (applied), required keys, combinations. It
+ * fills an object of its own and hands that over only when there was no error.
  */
 #include "base/conf_priv.h"
 
@@ -9,9 +9,10 @@
 #include <stdio.h>
 
 const char *const conf_log_targets[] = { "auto", "journal", "stderr", NULL };
-const char *const conf_log_levels[] = { "emerg", "alert", "crit", "error", "warning", "notice", "info", "debug", NULL };
+const char *const conf_log_levels[] = { "emerg", "alert", "crit", "error", "warning", "notice", "info",
+	"debug", NULL };
 
-static void error_add(struct conf_errors *e, const char *prefix, const char *fmt, va_list ap)
+static _printf_(3, 0) void error_add(struct conf_errors *e, const char *prefix, const char *fmt, va_list ap)
 {
 	char *text;
 	int n;
@@ -90,13 +91,18 @@ void conf_scope_required(const struct conf_scope *s, const char *file, int line,
 		conf_allowed(k, allowed);
 		conf_option_name(k->name, option);
 		if (line)
-			conf_error_at(e, file, line, "key \"%s\" must be set in this section: %.300s", k->name, allowed);
+			conf_error_at(e, file, line, "key \"%s\" must be set in this section: %.300s",
+				k->name, allowed);
 		else
-			conf_error_plain(e, "key \"%s\" (--%s) must be set: %.300s", k->name, option, allowed);
+			conf_error_plain(
+				e, "key \"%s\" (--%s) must be set: %.300s", k->name, option, allowed);
 	}
 }
 
-/* Edits between two words: insert, delete, replace, swap of neighbours. Words longer than a key's name are far. */
+/*
+ * Edits between two words: insert, delete, replace, swap of neighbours. Words longer than a key's name are
+ * far.
+ */
 static size_t edit_distance(const char *a, const char *b)
 {
 	size_t d[CONF_NAME_MAX + 2][CONF_NAME_MAX + 2];
@@ -211,8 +217,8 @@ static int load(const struct conf_desc *desc, struct conf_scope *s, struct conf_
 	return conf_errors_count(e) ? CONF_E_INVALID : 0;
 }
 
-int conf_load(const struct conf_desc *desc, int argc, char **argv, void *ret_conf, struct conf_result *ret_result,
-	struct conf_errors *errors)
+int conf_load(const struct conf_desc *desc, int argc, char **argv, void *ret_conf,
+	struct conf_result *ret_result, struct conf_errors *errors)
 {
 	struct conf_scope s = { .keys = desc->keys, .n_keys = desc->n_keys };
 	struct conf_result result;
@@ -265,7 +271,8 @@ static void diff_item(struct diff *d, const struct conf_section *s, const void *
 {
 	for (size_t i = 0; i < s->n_keys; i++) {
 		if (!conf_value_equal(&s->keys[i], a, b))
-			diff_add(d, (struct conf_change){ s->prefix, conf_item_name(b), s->keys[i].name, s->reload });
+			diff_add(d, (struct conf_change){
+					    s->prefix, conf_item_name(b), s->keys[i].name, s->reload });
 	}
 }
 
@@ -291,8 +298,8 @@ static void diff_section(struct diff *d, const struct conf_section *s, const voi
 	}
 }
 
-size_t conf_diff(const struct conf_desc *desc, const void *before, const void *after, struct conf_change *ret_changes,
-	size_t max)
+size_t conf_diff(const struct conf_desc *desc, const void *before, const void *after,
+	struct conf_change *ret_changes, size_t max)
 {
 	struct diff d = { .changes = ret_changes, .max = max };
 
@@ -300,7 +307,8 @@ size_t conf_diff(const struct conf_desc *desc, const void *before, const void *a
 		const struct conf_key *k = &desc->keys[i];
 
 		if (!conf_value_equal(k, before, after))
-			diff_add(&d, (struct conf_change){ NULL, NULL, k->name, (k->flags & CONF_RELOAD) != 0 });
+			diff_add(&d,
+				(struct conf_change){ NULL, NULL, k->name, (k->flags & CONF_RELOAD) != 0 });
 	}
 	for (size_t i = 0; i < desc->n_sections; i++)
 		diff_section(&d, &desc->sections[i], before, after);

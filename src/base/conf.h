@@ -1,25 +1,28 @@
 /*
  * Configuration from one table of keys: the INI file, the command line, --help and the reload all follow it.
  *
- * A key `hold_timeout` is `hold_timeout = 30s` in the file and `--hold-timeout 30s` on the command line, which wins. A file
- * is read only with --config FILE. Its keys stand before any section; `[PREFIX NAME]` is a section if the program's table
- * has that prefix. Lines that begin with '#' or ';' are comments, and so is what follows a blank and a ';'. A list may go
- * on over indented lines. A key may stand once in a file; of options the last one counts.
+ * A key `hold_timeout` is `hold_timeout = 30s` in the file and `--hold-timeout 30s` on the command line,
+ * which wins. A file is read only with --config FILE. Its keys stand before any section; `[PREFIX NAME]` is a
+ * section if the program's table has that prefix. Lines that begin with '#' or ';' are comments, and so is
+ * what follows a blank and a ';'. A list may go on over indented lines. A key may stand once in a file; of
+ * options the last one counts.
  *
- * The module prints nothing. What is wrong comes back as text, one line per error, with file and line (or option), what is
- * wrong and what is allowed: up to CONF_ERRORS_MAX of them. The caller exits with 78 (EX_CONFIG).
+ * The module prints nothing. What is wrong comes back as text, one line per error, with file and line (or
+ * option), what is wrong and what is allowed: up to CONF_ERRORS_MAX of them. The caller exits with 78
+ * (EX_CONFIG).
  *
  *	struct settings { char *node; uint64_t hold_timeout_ms; struct conf_log log; };
  *
  *	static const struct conf_key keys[] = {
- *		{ "node", CONF_AT_STRING(struct settings, node), .flags = CONF_REQUIRED, .check = conf_check_name,
- *		  .meta = "NAME", .help = "name of this node" },
- *		{ "hold_timeout", CONF_AT_DURATION(struct settings, hold_timeout_ms), .text = "30s", .unit = "s",
- *		  .min = 1000, .max = 600000, .flags = CONF_RELOAD, .help = "how long to hold messages" },
+ *		{ "node", CONF_AT_STRING(struct settings, node), .flags = CONF_REQUIRED,
+ *		  .check = conf_check_name, .meta = "NAME", .help = "name of this node" },
+ *		{ "hold_timeout", CONF_AT_DURATION(struct settings, hold_timeout_ms), .text = "30s",
+ *		  .unit = "s", .min = 1000, .max = 600000, .flags = CONF_RELOAD,
+ *		  .help = "how long to hold messages" },
  *		CONF_KEYS_LOG(struct settings, log),
  *	};
- *	static const struct conf_desc desc = { "leash-noded", .about = "...", .keys = keys, .n_keys = ARRAY_SIZE(keys),
- *					       .size = sizeof(struct settings) };
+ *	static const struct conf_desc desc = { "leash-noded", .about = "...", .keys = keys,
+ *		.n_keys = ARRAY_SIZE(keys), .size = sizeof(struct settings) };
  */
 #ifndef LEASH_BASE_CONF_H
 #define LEASH_BASE_CONF_H
@@ -31,6 +34,7 @@
 #define CONF_LIST_MAX     64  /* items of a list, unless the key says less */
 #define CONF_TEXT_MAX     4096 /* bytes of a value */
 #define CONF_SECTIONS_MAX 64  /* sections of one prefix */
+#define CONF_FILE_MAX     (1024 * 1024) /* bytes of a file */
 #define CONF_ERRORS_MAX   20
 #define CONF_ERROR_TEXT   512 /* bytes of one error with the NUL; longer ones are cut */
 
@@ -62,11 +66,15 @@ struct conf_key {
 	const char *meta;    /* what --help calls the value; NULL: by type */
 	const char *help;    /* one line, small first letter, no full stop */
 	unsigned flags;      /* CONF_REQUIRED, CONF_RELOAD */
-	uint64_t min, max;   /* bounds of SIZE (bytes), NUMBER, DURATION (ms), of items of a LIST, of an ADDRESS's port.
-			      * max 0 = none */
-	const char *unit;    /* DURATION: "ms", "s", "m" or "h", the unit of a bare number. NUMBER: a word for messages */
+	/* Bounds of SIZE (bytes), NUMBER, DURATION (ms), items of a LIST, an ADDRESS's port. max 0 = none. */
+	uint64_t min, max;
+	/* DURATION: "ms", "s", "m" or "h", the unit of a bare number. NUMBER: a word for messages. */
+	const char *unit;
 	const char *const *choices; /* ENUM: NULL at the end */
-	/* STRING, PATH and each item of a LIST: NULL when @text is good, else what is allowed ("a name of ..."). */
+	/*
+	 * STRING, PATH and each item of a LIST: NULL when @text is good, else what is allowed ("a name of
+	 * ...").
+	 */
 	const char *(*check)(const char *text);
 };
 
@@ -98,14 +106,16 @@ extern const char *const conf_log_levels[];  /* index: LOG_* */
 	{ "log_level", CONF_AT_ENUM(s, m.level), .text = "info", .choices = conf_log_levels,                 \
 	  .flags = CONF_RELOAD, .help = "messages above this level are dropped" }
 
-/* Checks for keys: an engine's or node's name (name_valid() in ids.h); an address as units_addr() reads it. */
+/*
+ * Checks for keys: an engine's or node's name (name_valid() in ids.h); an address as units_addr() reads it.
+ */
 const char *conf_check_name(const char *text);
 const char *conf_check_addr(const char *text);
 
 /*
- * Sections `[PREFIX NAME]`. Each becomes one item: a zeroed object of @size whose first member is `char *name`, filled
- * by @keys and put into the struct conf_items at @offset of the program's struct, in the order of the file. Names are
- * as conf_check_name() has them and differ within a prefix.
+ * Sections `[PREFIX NAME]`. Each becomes one item: a zeroed object of @size whose first member is `char
+ * *name`, filled by @keys and put into the struct conf_items at @offset of the program's struct, in the order
+ * of the file. Names are as conf_check_name() has them and differ within a prefix.
  */
 struct conf_items {
 	void **items;
@@ -135,7 +145,10 @@ struct conf_desc {
 	size_t n_sections;
 	size_t size;       /* of the program's struct */
 	size_t operands;   /* arguments that are no options: how many at most */
-	/* May be NULL. Called when every single value is good; says with conf_error() which combinations are impossible. */
+	/*
+	 * May be NULL. Called when every single value is good; says with conf_error() which combinations are
+	 * impossible.
+	 */
 	void (*check)(const void *conf, struct conf_errors *errors);
 };
 
@@ -146,7 +159,9 @@ struct conf_errors {
 	const void *origin; /* the module's own */
 };
 
-/* Adds an error; with @key (may be NULL) it says where that key was set. Only within the two check callbacks. */
+/*
+ * Adds an error; with @key (may be NULL) it says where that key was set. Only within the two check callbacks.
+ */
 void conf_error(struct conf_errors *errors, const char *key, const char *fmt, ...) _printf_(3, 4);
 
 enum conf_action {
@@ -166,14 +181,15 @@ struct conf_result {
 #define CONF_E_INVALID 1 /* @errors says why */
 
 /*
- * Reads the command line and the file it names into *@ret_conf, an object of desc->size that need not be initialised.
- * After CONF_RUN and CONF_CHECK it is the caller's to conf_free(); otherwise it is not touched. getopt(3) moves the
- * operands in @argv behind the options. Not thread safe (getopt); for a reload call it again with the same arguments.
+ * Reads the command line and the file it names into *@ret_conf, an object of desc->size that need not be
+ * initialised. After CONF_RUN and CONF_CHECK it is the caller's to conf_free(); otherwise it is not touched.
+ * getopt(3) moves the operands in @argv behind the options. Not thread safe (getopt); for a reload call it
+ * again with the same arguments.
  *
  * Returns 0, CONF_E_INVALID, -ENOMEM.
  */
-int conf_load(const struct conf_desc *desc, int argc, char **argv, void *ret_conf, struct conf_result *ret_result,
-	struct conf_errors *errors) _must_check_;
+int conf_load(const struct conf_desc *desc, int argc, char **argv, void *ret_conf,
+	struct conf_result *ret_result, struct conf_errors *errors) _must_check_;
 
 /* Frees what the fields hold and zeroes the object; one that is all zero is fine too. */
 void conf_free(const struct conf_desc *desc, void *conf);
@@ -187,14 +203,15 @@ struct conf_change {
 };
 
 /* Compares; returns how many changes there are, of which the first @max are stored. */
-size_t conf_diff(const struct conf_desc *desc, const void *before, const void *after, struct conf_change *ret_changes,
-	size_t max);
+size_t conf_diff(const struct conf_desc *desc, const void *before, const void *after,
+	struct conf_change *ret_changes, size_t max);
 
 /*
- * Sets one key from text, as the file would: to apply only what a reload can change, or in tests. 0, -ENOMEM, or
- * CONF_E_INVALID with the reason in @ret_why.
+ * Sets one key from text, as the file would: to apply only what a reload can change, or in tests. 0, -ENOMEM,
+ * or CONF_E_INVALID with the reason in @ret_why.
  */
-int conf_set(const struct conf_key *key, void *conf, const char *text, char ret_why[CONF_ERROR_TEXT]) _must_check_;
+int conf_set(const struct conf_key *key, void *conf, const char *text,
+	char ret_why[CONF_ERROR_TEXT]) _must_check_;
 
 /* Appends the text of --help. 0, -ENOMEM, -ENOBUFS. */
 int conf_help(const struct conf_desc *desc, struct buf *out) _must_check_;

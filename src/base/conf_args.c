@@ -45,7 +45,8 @@ static void options_fill(struct options *o, const struct conf_desc *d)
 	memcpy(&o->opts[d->n_keys], standard, sizeof standard);
 }
 
-static void fail_option(const struct conf_desc *d, const struct option *opts, const char *arg, struct conf_errors *e)
+static void fail_option(
+	const struct conf_desc *d, const struct option *opts, const char *arg, struct conf_errors *e)
 {
 	char name[CONF_NAME_MAX + 1], option[CONF_NAME_MAX + 1];
 	const char *near;
@@ -64,16 +65,16 @@ static void fail_option(const struct conf_desc *d, const struct option *opts, co
 	(void)snprintf(name, sizeof name, "%.*s", (int)MIN2(strcspn(arg, "="), sizeof name - 1), arg);
 	near = conf_nearest(d->keys, d->n_keys, name);
 	if (!near) {
-		conf_error_plain(e, "--%s: unknown option", name);
+		conf_error_plain(e, "--%s: unknown or ambiguous option", name);
 		return;
 	}
 	conf_option_name(near, option);
-	conf_error_plain(e, "--%s: unknown or shortened option; did you mean --%s?", name, option);
+	conf_error_plain(e, "--%s: unknown or ambiguous option; did you mean --%s?", name, option);
 }
 
 /* One option; false: --help or --version, look no further. */
-static bool take_option(const struct conf_desc *d, const struct option *opts, int c, char **argv, struct conf_scope *s,
-	struct conf_result *res, struct conf_errors *e)
+static bool take_option(const struct conf_desc *d, const struct option *opts, int c, char **argv,
+	struct conf_scope *s, struct conf_result *res, struct conf_errors *e)
 {
 	switch (c) {
 	case 'h':
@@ -161,8 +162,9 @@ static int help_key(struct buf *out, const struct conf_key *k)
 	if (r < 0)
 		return r;
 	conf_allowed(k, allowed);
-	(void)snprintf(note, sizeof note, "%s%s%s%s%s", allowed, k->text ? "; default: " : "", k->text ? k->text : "",
-		k->flags & CONF_REQUIRED ? "; must be set" : "", k->flags & CONF_RELOAD ? "; reload" : "");
+	(void)snprintf(note, sizeof note, "%s%s%s%s%s", allowed, k->text ? "; default: " : "",
+		k->text ? k->text : "", k->flags & CONF_REQUIRED ? "; must be set" : "",
+		k->flags & CONF_RELOAD ? "; reload" : "");
 	return buf_printf(out, "%-34s(%s)\n", "", note);
 }
 
@@ -188,7 +190,8 @@ static int help_section(struct buf *out, const struct conf_section *s)
 static int help_standard(struct buf *out)
 {
 	static const char *const lines[][3] = {
-		{ "--config", "FILE", "read keys from this file; options win over it. Without this, no file is read" },
+		{ "--config", "FILE",
+			"read keys from this file; options win over it. Without this, no file is read" },
 		{ "--check", "", "check options and file, then exit" },
 		{ "-h, --help", "", "show this and exit" },
 		{ "-V, --version", "", "show the version and exit" },

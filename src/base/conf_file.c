@@ -1,10 +1,10 @@
 /*
- * The file. inih splits what it reads into keys and values; it sees the file through our reader, because it would split
- * long lines silently, does not tell line numbers, and cuts the names of sections.
+ * The file. inih splits what it reads into keys and values; it sees the file through our reader, because it
+ * would split long lines silently, does not tell line numbers, and cuts the names of sections.
  *
- * For each line the reader counts, looks for what cannot be right, and deals with section headers itself. inih then calls
- * on_value() for a key with its first value, and once more for each indented line after it. A value is set when the next
- * key, section or the end of the file shows that it is complete.
+ * For each line the reader counts, looks for what cannot be right, and deals with section headers itself.
+ * inih then calls on_value() for a key with its first value, and once more for each indented line after it. A
+ * value is set when the next key, section or the end of the file shows that it is complete.
  */
 #include "base/conf_priv.h"
 
@@ -20,7 +20,7 @@ struct reader {
 	const char *path;
 	FILE *f;
 	struct conf_errors *errors;
-	struct conf_scope *scope;     /* where keys go now; NULL: a section that was refused */
+	struct conf_scope *scope; /* where keys go now; NULL: a section that was refused */
 	struct conf_scope *main_scope;
 	struct conf_scope item_scope; /* of the section at hand */
 	const struct conf_section *section;
@@ -28,9 +28,11 @@ struct reader {
 	int section_line;
 	size_t section_errors; /* errors before the section at hand */
 	int line;
-	bool indented;    /* the line at hand begins with a blank */
-	bool wants_value; /* the line at hand must lead to on_value() */
-	bool has_prev;    /* inih would take an indented line as going on with a key */
+	size_t n_bytes;             /* read so far */
+	bool too_long;              /* CONF_FILE_MAX was reached */
+	bool indented;              /* the line at hand begins with a blank */
+	bool wants_value;           /* the line at hand must lead to on_value() */
+	bool has_prev;              /* inih would take an indented line as going on with a key */
 	const struct conf_key *key; /* whose value is being collected; NULL: none, or an unknown one */
 	struct buf value;
 	int error; /* first -errno */
@@ -114,7 +116,8 @@ static void fail_section(struct reader *r, const char *text)
 		FAIL(r, "section \"%.80s\" is not allowed; allowed: %s", text, allowed);
 }
 
-static const struct conf_section *find_section(const struct conf_desc *d, const char *text, const char **ret_name)
+static const struct conf_section *find_section(
+	const struct conf_desc *d, const char *text, const char **ret_name)
 {
 	for (size_t i = 0; i < d->n_sections; i++) {
 		size_t n = strlen(d->sections[i].prefix);
@@ -167,7 +170,8 @@ static void begin_item(struct reader *r, const struct conf_section *s, const cha
 		set_error(r, e);
 		return;
 	}
-	r->item_scope = (struct conf_scope){ .keys = s->keys, .n_keys = s->n_keys, .base = r->item, .file = r->path };
+	r->item_scope =
+		(struct conf_scope){ .keys = s->keys, .n_keys = s->n_keys, .base = r->item, .file = r->path };
 	r->scope = &r->item_scope;
 }
 
@@ -201,14 +205,24 @@ static void begin_section(struct reader *r, char *text)
 		begin_item(r, s, name);
 }
 
-/* One line without its end into @str. False: at the end of the file. @ret_why: NULL, or why it cannot be used. */
+static int next_byte(struct reader *r)
+{
+	if (r->n_bytes == CONF_FILE_MAX) {
+		r->too_long = true;
+		return EOF;
+	}
+	r->n_bytes++;
+	return getc_unlocked(r->f);
+}
+
+/* One line without its end into @str. False: the file ends. @ret_why: NULL, or why it cannot be used. */
 static bool read_line(struct reader *r, char *str, size_t size, const char **ret_why)
 {
 	size_t n = 0;
 	int c;
 
 	*ret_why = NULL;
-	while ((c = getc_unlocked(r->f)) != EOF && c != '\n') {
+	while ((c = next_byte(r)) != EOF && c != '\n') {
 		if (c == '\r') {
 			int next = getc_unlocked(r->f);
 
@@ -240,6 +254,10 @@ static char *on_line(char *str, int size, void *stream)
 	if (r->error || !read_line(r, str, (size_t)size, &why))
 		return NULL;
 	r->line++;
+	if (r->too_long) {
+		FAIL(r, "the file is longer than %d bytes", CONF_FILE_MAX);
+		return NULL;
+	}
 	p = str;
 	if (r->line == 1 && strncmp(p, "\xef\xbb\xbf", 3) == 0)
 		p += 3; /* inih drops it, too */
@@ -251,12 +269,15 @@ static char *on_line(char *str, int size, void *stream)
 		if (*why)
 			FAIL(r, "%s", why);
 		else
-			FAIL(r, "the line is too long; at most %d bytes are allowed, a list may go on over indented lines",
+			FAIL(r, "the line is too long; at most %d bytes are allowed, "
+				"a list may go on over indented lines",
 				size - 3);
 		str[0] = '\0';
 	} else if (*p == '[' && !(r->indented && r->has_prev)) {
 		begin_section(r, (char *)p + 1);
-		(void)strcpy(str, "[s]"); /* makes inih forget the key before it; size is checked by read_line */
+		/* Makes inih forget the key before it. There is room: inih's buffer is never this small. */
+		must(size > 4);
+		(void)strcpy(str, "[s]");
 	} else {
 		r->wants_value = *p != '\0';
 	}
@@ -270,7 +291,10 @@ static void fail_unknown(struct reader *r, const char *name)
 	if (r->item) {
 		for (size_t i = 0; i < r->desc->n_keys; i++) {
 			if (strcmp(r->desc->keys[i].name, name) == 0) {
-				FAIL(r, "key \"%s\" does not belong into a section; it stands before the first one", name);
+				FAIL(r,
+					"key \"%s\" does not belong into a section; it stands before the "
+					"first one",
+					name);
 				return;
 			}
 		}
@@ -298,7 +322,10 @@ static void begin_value(struct reader *r, const char *name)
 	}
 }
 
-/* Without what follows a blank and a ';', and without blanks at the end: not every inih does so for indented lines. */
+/*
+ * Without what follows a blank and a ';', and without blanks at the end: not every inih does so for indented
+ * lines.
+ */
 static size_t value_length(const char *value)
 {
 	size_t n = strlen(value);
@@ -355,7 +382,8 @@ static int on_value(void *user, const char *section, const char *name, const cha
 		if (r->scope)
 			begin_value(r, name);
 	} else if (r->key && r->key->type != CONF_LIST) {
-		FAIL(r, "an indented line goes on with the line before, and \"%s\" is not a list", r->key->name);
+		FAIL(r, "an indented line goes on with the line before, and \"%s\" is not a list",
+			r->key->name);
 		return 1;
 	}
 	if (r->key)
@@ -379,8 +407,8 @@ static bool open_file(struct reader *r)
 	return true;
 }
 
-int conf_read_file(const struct conf_desc *desc, const char *path, struct conf_scope *main_scope,
-	struct conf_errors *e)
+int conf_read_file(
+	const struct conf_desc *desc, const char *path, struct conf_scope *main_scope, struct conf_errors *e)
 {
 	struct reader r = {
 		.desc = desc,

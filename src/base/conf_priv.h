@@ -24,7 +24,10 @@ void conf_error_plain(struct conf_errors *e, const char *fmt, ...) _printf_(2, 3
 
 static inline size_t conf_errors_count(const struct conf_errors *e) { return e->n + e->more; }
 
-/* Complains about required keys that are not set. @line: where the section began in @file; 0: the program's own keys. */
+/*
+ * Complains about required keys that are not set. @line: where the section began in @file; 0: the program's
+ * own keys.
+ */
 void conf_scope_required(const struct conf_scope *s, const char *file, int line, struct conf_errors *e);
 
 /* values */

@@ -79,25 +79,26 @@ void conf_allowed(const struct conf_key *k, char text[CONF_ERROR_TEXT])
 		(void)snprintf(text, CONF_ERROR_TEXT, "a path");
 		return;
 	case CONF_LIST:
-		(void)snprintf(text, CONF_ERROR_TEXT, "items separated by commas%s%s", range, range[0] ? " of them" : "");
+		(void)snprintf(text, CONF_ERROR_TEXT, "items separated by commas%s%s", range,
+			range[0] ? " of them" : "");
 		return;
 	case CONF_SIZE:
 		(void)snprintf(text, CONF_ERROR_TEXT, "a number of bytes, or one with K, M, G or T%s", range);
 		return;
 	case CONF_NUMBER:
-		(void)snprintf(text, CONF_ERROR_TEXT, "a number%s%s%s", k->unit ? " of " : "", k->unit ? k->unit : "",
-			range);
+		(void)snprintf(text, CONF_ERROR_TEXT, "a number%s%s%s", k->unit ? " of " : "",
+			k->unit ? k->unit : "", range);
 		return;
 	case CONF_DURATION:
-		(void)snprintf(text, CONF_ERROR_TEXT, "a number of %s, or one with ms, s, m or h%s", unit_word(k->unit),
-			range);
+		(void)snprintf(text, CONF_ERROR_TEXT, "a number of %s, or one with ms, s, m or h%s",
+			unit_word(k->unit), range);
 		return;
 	case CONF_BOOL:
 		(void)snprintf(text, CONF_ERROR_TEXT, "yes or no");
 		return;
 	case CONF_ADDRESS:
-		(void)snprintf(text, CONF_ERROR_TEXT, "HOST:PORT, :PORT or [IPV6]:PORT%s%s", range[0] ? ", the port" : "",
-			range[0] ? range + 1 : "");
+		(void)snprintf(text, CONF_ERROR_TEXT, "HOST:PORT, :PORT or [IPV6]:PORT%s%s",
+			range[0] ? ", the port" : "", range[0] ? range + 1 : "");
 		return;
 	case CONF_ENUM:
 		choices_format(k, text, CONF_ERROR_TEXT);
@@ -122,7 +123,8 @@ static int refuse(const char *text, const char *allowed, char why[CONF_ERROR_TEX
 	if (text[0] == '\0')
 		(void)snprintf(why, CONF_ERROR_TEXT, "the value is empty; allowed: %.300s", allowed);
 	else
-		(void)snprintf(why, CONF_ERROR_TEXT, "\"%.*s\" is not allowed; allowed: %.300s", QUOTE_MAX, text, allowed);
+		(void)snprintf(why, CONF_ERROR_TEXT, "\"%.*s\" is not allowed; allowed: %.300s", QUOTE_MAX,
+			text, allowed);
 	return CONF_E_INVALID;
 }
 
@@ -178,7 +180,8 @@ static int list_add(const struct conf_key *k, struct conf_list *l, struct bytes 
 	return allowed ? refuse(copy, allowed, why) : 0;
 }
 
-static int set_list(const struct conf_key *k, struct conf_list *at, const char *text, char why[CONF_ERROR_TEXT])
+static int set_list(
+	const struct conf_key *k, struct conf_list *at, const char *text, char why[CONF_ERROR_TEXT])
 {
 	_cleanup_(list_free) struct conf_list l = { .items = calloc(CONF_LIST_MAX, sizeof *l.items) };
 	const char *rest = text;
@@ -231,7 +234,8 @@ static int set_enum(const struct conf_key *k, int *at, const char *text, char wh
 static bool may_be_unset(const struct conf_key *k)
 {
 	return !k->text && !(k->flags & CONF_REQUIRED) &&
-		(k->type == CONF_STRING || k->type == CONF_PATH || k->type == CONF_LIST || k->type == CONF_ADDRESS);
+	       (k->type == CONF_STRING || k->type == CONF_PATH || k->type == CONF_LIST ||
+		       k->type == CONF_ADDRESS);
 }
 
 int conf_set(const struct conf_key *k, void *base, const char *text, char why[CONF_ERROR_TEXT])
@@ -329,7 +333,8 @@ bool conf_value_equal(const struct conf_key *k, const void *base_a, const void *
 	case CONF_BOOL:
 		return *(const bool *)a == *(const bool *)b;
 	case CONF_ADDRESS:
-		return memcmp(a, b, sizeof(struct units_addr)) == 0; /* units_addr() zeroes what it does not use */
+		/* units_addr() zeroes what it does not use */
+		return memcmp(a, b, sizeof(struct units_addr)) == 0;
 	case CONF_ENUM:
 		return *(const int *)a == *(const int *)b;
 	}

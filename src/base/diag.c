@@ -1,6 +1,6 @@
 /*
- * A message is made on the stack of its caller and leaves in one system call: one datagram to the journal, or one
- * write to stderr. So threads need no lock, and lines of several threads do not mix.
+ * A message is made on the stack of its caller and leaves in one system call: one datagram to the journal, or
+ * one write to stderr. So threads need no lock, and lines of several threads do not mix.
  */
 #include "base/diag.h"
 
@@ -16,8 +16,8 @@
 
 #include "base/clk.h"
 
-#define FIELD_MAX (256 + 64) /* bytes of one KEY=value; longer ones are cut */
-#define FIXED_MAX 7          /* PRIORITY, MESSAGE, MESSAGE_ID, SYSLOG_IDENTIFIER, CODE_FILE, CODE_LINE, CODE_FUNC */
+#define FIELD_MAX      (256 + 64) /* bytes of one KEY=value; longer ones are cut */
+#define FIXED_MAX      7 /* PRIORITY, MESSAGE, MESSAGE_ID, SYSLOG_IDENTIFIER, CODE_FILE, _LINE, _FUNC */
 #define IOV_FIELDS_MAX (FIXED_MAX + DIAG_COMMON_MAX + DIAG_FIELDS_MAX)
 
 enum form {
@@ -146,7 +146,10 @@ static bool continues(const uint8_t *p, size_t n)
 	return true;
 }
 
-/* The length of the printable UTF-8 character at @p, 0 if there is none (RFC 3629 4, without the C1 controls). */
+/*
+ * The length of the printable UTF-8 character at @p, 0 if there is none (RFC 3629 4, without the C1
+ * controls).
+ */
 static size_t printable(const uint8_t *p)
 {
 	if (p[0] >= 0x20 && p[0] < 0x7f)
@@ -265,8 +268,8 @@ static void send_to_stderr(int level, const char *text)
 		;
 }
 
-static void emit(const struct diag_place *at, int level, const char *message_id, const struct diag_field *fields,
-	size_t n_fields, const char *raw)
+static void emit(const struct diag_place *at, int level, const char *message_id,
+	const struct diag_field *fields, size_t n_fields, const char *raw)
 {
 	char text[DIAG_TEXT_MAX + 1];
 	int saved = errno;
@@ -279,7 +282,7 @@ static void emit(const struct diag_place *at, int level, const char *message_id,
 }
 
 /* Formats into @raw. One byte more than fits is kept, so that escaping sees that there was more. */
-static void format(char raw[DIAG_TEXT_MAX + 2], const char *fmt, va_list ap)
+static _printf_(2, 0) void format(char raw[DIAG_TEXT_MAX + 2], const char *fmt, va_list ap)
 {
 	if (vsnprintf(raw, DIAG_TEXT_MAX + 2, fmt, ap) < 0)
 		(void)snprintf(raw, DIAG_TEXT_MAX + 2, "(a message that cannot be formatted: %.100s)", fmt);
@@ -298,8 +301,8 @@ void diag_at(const struct diag_place *at, int level, const char *fmt, ...)
 	emit(at, level, NULL, NULL, 0, raw);
 }
 
-void diag_event_at(const struct diag_place *at, int level, const char *message_id, const struct diag_field *fields,
-	size_t n_fields, const char *fmt, ...)
+void diag_event_at(const struct diag_place *at, int level, const char *message_id,
+	const struct diag_field *fields, size_t n_fields, const char *fmt, ...)
 {
 	char raw[DIAG_TEXT_MAX + 2];
 	va_list ap;
@@ -347,6 +350,7 @@ void diag_limited_at(const struct diag_place *at, struct diag_limit *limit, int 
 		emit(at, level, NULL, NULL, 0, raw);
 		return;
 	}
-	(void)snprintf(text, sizeof text, "(%" PRIu64 " like this were dropped) %.*s", dropped, DIAG_TEXT_MAX - 64, raw);
+	(void)snprintf(text, sizeof text, "(%" PRIu64 " like this were dropped) %.*s", dropped,
+		DIAG_TEXT_MAX - 64, raw);
 	emit(at, level, NULL, NULL, 0, text);
 }

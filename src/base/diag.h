@@ -1,15 +1,17 @@
 /*
- * Messages to operators: the journal with structured fields, or stderr. Only daemons and the command line call
- * this; library folders return errors and stay silent.
+ * Messages to operators: the journal with structured fields, or stderr. Only daemons and the command line
+ * call this; library folders return errors and stay silent.
  *
- * Levels mean: error = we give something up; warning = we go on (and the text says so); notice = role changes;
- * info = normal life; debug = the rest.
+ * Levels mean: error = we give something up; warning = we go on (and the text says so); notice = role
+ * changes; info = normal life; debug = the rest.
  *
- * A message is one line of at most DIAG_TEXT_MAX bytes (what is longer ends in "..."). Control characters and bytes that
- * are not UTF-8 are written as \xNN, so that names from outside cannot forge lines or drive a terminal.
+ * A message is one line of at most DIAG_TEXT_MAX bytes (what is longer ends in "..."). Control characters and
+ * bytes that are not UTF-8 are written as \xNN, so that names from outside cannot forge lines or drive a
+ * terminal.
  *
- * On stderr it looks like "leash-noded: warning: ...". When stderr is the journal's stream, the level is given as
- * sd-daemon(3) has it ("<4>...") and the journal adds the name itself. Fields are seen in the journal only.
+ * On stderr it looks like "leash-noded: warning: ...". When stderr is the journal's stream, the level is
+ * given as sd-daemon(3) has it ("<4>...") and the journal adds the name itself. Fields are seen in the
+ * journal only.
  */
 #ifndef LEASH_BASE_DIAG_H
 #define LEASH_BASE_DIAG_H
@@ -57,12 +59,15 @@ void diag_set_level(int level_max);
 /* "journal", "stderr" or "auto". False: something else. */
 bool diag_target_parse(const char *text, enum diag_target *ret_target) _must_check_;
 
-/* "emerg", "alert", "crit", "error" ("err"), "warning", "notice", "info", "debug", or 0 to 7. False: something else. */
+/*
+ * "emerg", "alert", "crit", "error" ("err"), "warning", "notice", "info", "debug", or 0 to 7. False:
+ * something else.
+ */
 bool diag_level_parse(const char *text, int *ret_level) _must_check_;
 
 /*
- * Fields that every later message of this process bears (LEASH_ENGINE, LEASH_NODE). Values are copied; a key that is
- * there already gets the new value. Before threads start. At most DIAG_COMMON_MAX.
+ * Fields that every later message of this process bears (LEASH_ENGINE, LEASH_NODE). Values are copied; a key
+ * that is there already gets the new value. Before threads start. At most DIAG_COMMON_MAX.
  */
 void diag_set_common(const char *key, const char *value);
 
@@ -77,8 +82,8 @@ bool diag_enabled(int level);
 	diag_event_at(DIAG_HERE, (level), (message_id), (fields), (n_fields), __VA_ARGS__)
 
 /*
- * A bound on how often one kind of message is written: @burst of them in @interval_ns. The first one after that says
- * how many were dropped. Static storage: struct diag_limit l = DIAG_LIMIT(5, 10 * NS_PER_S).
+ * A bound on how often one kind of message is written: @burst of them in @interval_ns. The first one after
+ * that says how many were dropped. Static storage: struct diag_limit l = DIAG_LIMIT(5, 10 * NS_PER_S).
  */
 struct diag_limit {
 	pthread_mutex_t lock; /* guards the rest; any thread */
@@ -100,12 +105,15 @@ bool diag_limit_pass(struct diag_limit *l, uint64_t now_ns, uint64_t *ret_droppe
 
 /* What the macros call. */
 void diag_at(const struct diag_place *at, int level, const char *fmt, ...) _printf_(3, 4);
-void diag_event_at(const struct diag_place *at, int level, const char *message_id, const struct diag_field *fields,
-	size_t n_fields, const char *fmt, ...) _printf_(6, 7);
+void diag_event_at(const struct diag_place *at, int level, const char *message_id,
+	const struct diag_field *fields, size_t n_fields, const char *fmt, ...) _printf_(6, 7);
 void diag_limited_at(const struct diag_place *at, struct diag_limit *limit, int level, const char *fmt, ...)
 	_printf_(4, 5);
 
-/* Escapes @text into @ret_text (at most @size bytes with the NUL; a longer text ends in "..."); returns @ret_text. */
+/*
+ * Escapes @text into @ret_text (at most @size bytes with the NUL; a longer text ends in "..."); returns
+ * @ret_text.
+ */
 char *diag_escape(const char *text, char *ret_text, size_t size);
 
 /* For tests: takes the place of sd_journal_sendv(3). Its result is 0 or a negative errno. */

@@ -1,6 +1,6 @@
 /*
- * Talking to the service manager (sd_notify(3), sd_listen_fds(3)). Without a manager all of it does nothing: nobody
- * listens, so failures are of no consequence and are not reported.
+ * Talking to the service manager (sd_notify(3), sd_listen_fds(3)). Without a manager all of it does nothing:
+ * nobody listens, so failures are of no consequence and are not reported.
  */
 #ifndef LEASH_BASE_NOTIFY_H
 #define LEASH_BASE_NOTIFY_H
@@ -21,7 +21,10 @@ void notify_reloading(void);
 /* An orderly stop begins. */
 void notify_stopping(void);
 
-/* Asks for @us more microseconds from now for what is under way (start or stop). Repeat while there is progress. */
+/*
+ * Asks for @us more microseconds from now for what is under way (start or stop). Repeat while there is
+ * progress.
+ */
 void notify_extend_timeout(uint64_t us);
 
 /*
@@ -32,8 +35,8 @@ bool notify_watchdog(uint64_t *ret_interval_ns) _must_check_;
 void notify_watchdog_ping(void);
 
 /*
- * Inherited sockets, each under the name that its unit gave (FileDescriptorName=). They are taken once, early; what
- * is not taken out by name is closed by the deinit. Valid from NOTIFY_FDS_NULL on.
+ * Inherited sockets, each under the name that its unit gave (FileDescriptorName=). They are taken once,
+ * early; what is not taken out by name is closed by the deinit. Valid from NOTIFY_FDS_NULL on.
  */
 struct notify_fds {
 	struct notify_fd {
@@ -55,14 +58,18 @@ enum notify_kind {
 #define NOTIFY_E_NONE 1 /* no (further) descriptor of that name */
 #define NOTIFY_E_KIND 2 /* there is one, but it is not of that kind; it stays in the set */
 
-/* Takes over what was passed, and removes LISTEN_* from the environment. 0, or a negative errno: nothing is taken. */
+/*
+ * Takes over what was passed, and removes LISTEN_* from the environment. 0, or a negative errno: nothing is
+ * taken.
+ */
 int notify_fds_init(struct notify_fds *ret_fds) _must_check_;
 void notify_fds_deinit(struct notify_fds *fds);
 
 /*
- * Takes out the first descriptor left under @name; it is the caller's then, with CLOEXEC and NONBLOCK set. Call again
- * for the next of the same name. 0, NOTIFY_E_NONE, NOTIFY_E_KIND, or a negative errno.
+ * Takes out the first descriptor left under @name; it is the caller's then, with CLOEXEC and NONBLOCK set.
+ * Call again for the next of the same name. 0, NOTIFY_E_NONE, NOTIFY_E_KIND, or a negative errno.
  */
-int notify_fds_take(struct notify_fds *fds, const char *name, enum notify_kind kind, int *ret_fd) _must_check_;
+int notify_fds_take(struct notify_fds *fds, const char *name, enum notify_kind kind,
+	int *ret_fd) _must_check_;
 
 #endif

@@ -99,7 +99,8 @@ bool units_duration(const char *text, const char *unit, uint64_t *ret_ms)
 
 bool units_bool(const char *text, bool *ret_yes)
 {
-	static const char *const words[][2] = { { "no", "yes" }, { "false", "true" }, { "off", "on" }, { "0", "1" } };
+	static const char *const words[][2] = { { "no", "yes" }, { "false", "true" }, { "off", "on" },
+		{ "0", "1" } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		for (int yes = 0; yes < 2; yes++) {
@@ -194,7 +195,8 @@ bool units_list_next(const char **list, struct bytes *ret_item)
 	return true;
 }
 
-static char *format_with(const struct suffix *s, size_t n, uint64_t v, const char *last, char text[UNITS_TEXT])
+static char *format_with(
+	const struct suffix *s, size_t n, uint64_t v, const char *last, char text[UNITS_TEXT])
 {
 	for (size_t i = 0; v > 0 && i < n; i++) {
 		if (v % s[i].factor == 0) {

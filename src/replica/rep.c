@@ -386,11 +386,10 @@ void rep_step(struct rep *r, const struct rep_event *ev)
 
 /* --------------------------------------------------------------------------------------------------------- appends */
 
-struct rep_verdict rep_submit(struct rep *r, const struct rec_ident *ident, uint32_t bytes, uint64_t now_ns)
+struct rep_verdict rep_peek(const struct rep *r, const struct rec_ident *ident)
 {
 	struct rep_verdict v = { .kind = REP_V_NOT_PRIMARY, .epoch = MAX2(r->meta.promise, r->cfg.epoch) };
 
-	r->now_ns = MAX2(r->now_ns, now_ns);
 	if (r->role != REP_ROLE_PRIMARY)
 		return v;
 	v.epoch = r->epoch;
@@ -403,12 +402,19 @@ struct rep_verdict rep_submit(struct rep *r, const struct rec_ident *ident, uint
 	case DEDUP_FULL: v.kind = REP_V_FULL; return v;
 	case DEDUP_NEW: break;
 	}
-	if (r->hand.active || r->end - r->commit >= r->conf.uncommitted_max) {
-		v.kind = REP_V_HOLD;
+	v.kind = r->hand.active || r->end - r->commit >= r->conf.uncommitted_max ? REP_V_HOLD : REP_V_NEW;
+	v.seq = v.kind == REP_V_NEW ? r->end + 1 : 0;
+	return v;
+}
+
+struct rep_verdict rep_submit(struct rep *r, const struct rec_ident *ident, uint32_t bytes, uint64_t now_ns)
+{
+	struct rep_verdict v;
+
+	r->now_ns = MAX2(r->now_ns, now_ns);
+	v = rep_peek(r, ident);
+	if (v.kind != REP_V_NEW)
 		return v;
-	}
-	v.kind = REP_V_NEW;
-	v.seq = r->end + 1;
 	v.rec = (struct rep_rec){ .seq = v.seq, .epoch = r->epoch, .log_time_ns = rep_log_time(r), .bytes = bytes,
 		.ident = *ident };
 	rep_log_append(r, &v.rec);

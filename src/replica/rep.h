@@ -251,6 +251,10 @@ struct rep_verdict {
 /* @bytes: header and body. On REP_V_NEW the record counts as appended: the caller must append it to the log. */
 struct rep_verdict rep_submit(struct rep *r, const struct rec_ident *ident, uint32_t bytes, uint64_t now_ns);
 
+/* What rep_submit() would say now (without .rec), and nothing happens: for bounds that the caller keeps, which must not
+ * keep a retry from its answer. */
+struct rep_verdict rep_peek(const struct rep *r, const struct rec_ident *ident);
+
 /* What every message RECORDS of this node must bear now (epoch, run, conn, commit, log end, flags). */
 void rep_fill_records(const struct rep *r, const char *node, struct rep_msg *ret_msg);
 

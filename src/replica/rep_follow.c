@@ -349,9 +349,10 @@ void rep_on_cut(struct rep *r, leash_seq seq)
 
 void rep_on_full(struct rep *r, leash_seq seq)
 {
-	if (r->cutting || seq >= r->end)
+	if (seq >= r->end)
 		return;
-	/* A primary appends only into space it has already; should that fail, another must go on. */
+	/* A primary appends only into space it has already; should that fail, another must go on. During a cut: what was
+	 * to stay below it found no room either, and REP_EV_CUT will say so. */
 	rep_step_down(r, "", 0);
 	history_cut(&r->hist, seq);
 	dedup_cut(r->dedup, seq);

@@ -55,7 +55,7 @@ void rep_drive_winner(struct rep *r)
 	r->log_time_base_ns = r->log_time_ns;
 	r->serving = r->below_min = false;
 	r->beat_ns = 0;
-	r->hand.active = false;
+	memset(&r->hand, 0, sizeof r->hand);
 	r->suspect = (struct suspicion){ 0 };
 	for (uint32_t i = 0; i < r->n_peers; i++)
 		begin_follower(r, &r->peers[i]);
@@ -83,7 +83,7 @@ void rep_step_down(struct rep *r, const char *node, leash_epoch epoch)
 		return;
 	if (r->hand.active)
 		(void)rep_act(r, REP_ACT_RELEASED);
-	r->hand.active = false;
+	memset(&r->hand, 0, sizeof r->hand);
 	(void)rep_act(r, REP_ACT_DEMOTED);
 	rep_note(r, REP_NOTE_DEPOSED, node, epoch, r->end, NULL);
 }

@@ -90,9 +90,8 @@ START_TEST(refuses_what_no_memory_can_hold)
 }
 END_TEST
 
-UNIT_MAIN("buf",
-	tcase_add_test(tc, puts_and_consumes_in_order);
-	tcase_add_test(tc, keeps_its_content_while_it_grows_and_moves);
-	tcase_add_test(tc, bound_holds_to_the_byte);
-	tcase_add_test(tc, large_emptied_buffer_gives_memory_back);
-	tcase_add_test(tc, refuses_what_no_memory_can_hold))
+UNIT_MAIN("buf", tcase_add_test(tc, puts_and_consumes_in_order);
+	  tcase_add_test(tc, keeps_its_content_while_it_grows_and_moves);
+	  tcase_add_test(tc, bound_holds_to_the_byte);
+	  tcase_add_test(tc, large_emptied_buffer_gives_memory_back);
+	  tcase_add_test(tc, refuses_what_no_memory_can_hold))

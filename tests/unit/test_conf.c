@@ -29,27 +29,32 @@ struct settings {
 static const char *const topologies[] = { "star", "chain", NULL };
 
 static const struct conf_key keys[] = {
-	{ "node", CONF_AT_STRING(struct settings, node), .flags = CONF_REQUIRED, .check = conf_check_name, .meta = "NAME",
-	  .help = "name of this node" },
-	{ "data_dir", CONF_AT_PATH(struct settings, data_dir), .text = "/var/lib/leash", .help = "where the log is" },
-	{ "on_role_change", CONF_AT_STRING(struct settings, on_role_change), .flags = CONF_RELOAD, .help = "command" },
-	{ "etcd_endpoints", CONF_AT_LIST(struct settings, etcd_endpoints), .text = "127.0.0.1:2379", .min = 1, .max = 5,
-	  .check = conf_check_addr, .flags = CONF_RELOAD, .help = "where etcd is" },
+	{ "node", CONF_AT_STRING(struct settings, node), .flags = CONF_REQUIRED, .check = conf_check_name,
+		.meta = "NAME", .help = "name of this node" },
+	{ "data_dir", CONF_AT_PATH(struct settings, data_dir), .text = "/var/lib/leash",
+		.help = "where the log is" },
+	{ "on_role_change", CONF_AT_STRING(struct settings, on_role_change), .flags = CONF_RELOAD,
+		.help = "command" },
+	{ "etcd_endpoints", CONF_AT_LIST(struct settings, etcd_endpoints), .text = "127.0.0.1:2379", .min = 1,
+		.max = 5, .check = conf_check_addr, .flags = CONF_RELOAD, .help = "where etcd is" },
 	{ "segment_bytes", CONF_AT_SIZE(struct settings, segment_bytes), .text = "64M", .min = 1 << 20,
-	  .max = UINT64_C(1) << 30, .help = "size of a segment" },
-	{ "min_insync", CONF_AT_NUMBER(struct settings, min_insync), .text = "2", .min = 1, .max = 7, .unit = "nodes",
-	  .help = "copies before an acknowledgement" },
-	{ "hold_timeout", CONF_AT_DURATION(struct settings, hold_timeout_ms), .text = "30", .unit = "s", .min = 1000,
-	  .max = 600000, .flags = CONF_RELOAD, .help = "how long to hold messages" },
-	{ "lease_ttl", CONF_AT_DURATION(struct settings, lease_ttl_ms), .text = "10s", .unit = "s", .help = "lease" },
+		.max = UINT64_C(1) << 30, .help = "size of a segment" },
+	{ "min_insync", CONF_AT_NUMBER(struct settings, min_insync), .text = "2", .min = 1, .max = 7,
+		.unit = "nodes", .help = "copies before an acknowledgement" },
+	{ "hold_timeout", CONF_AT_DURATION(struct settings, hold_timeout_ms), .text = "30", .unit = "s",
+		.min = 1000, .max = 600000, .flags = CONF_RELOAD, .help = "how long to hold messages" },
+	{ "lease_ttl", CONF_AT_DURATION(struct settings, lease_ttl_ms), .text = "10s", .unit = "s",
+		.help = "lease" },
 	{ "fsync", CONF_AT_BOOL(struct settings, fsync), .text = "yes", .help = "sync" },
 	{ "listen", CONF_AT_ADDRESS(struct settings, listen), .text = "127.0.0.1:8081", .help = "address" },
-	{ "topology", CONF_AT_ENUM(struct settings, topology), .text = "star", .choices = topologies, .help = "shape" },
+	{ "topology", CONF_AT_ENUM(struct settings, topology), .text = "star", .choices = topologies,
+		.help = "shape" },
 	CONF_KEYS_LOG(struct settings, log),
 };
 
 static const struct conf_key tcp_keys[] = {
-	{ "listen", CONF_AT_ADDRESS(struct tcp, listen), .flags = CONF_REQUIRED, .min = 1, .max = 65535, .help = "address" },
+	{ "listen", CONF_AT_ADDRESS(struct tcp, listen), .flags = CONF_REQUIRED, .min = 1, .max = 65535,
+		.help = "address" },
 	{ "leader", CONF_AT_STRING(struct tcp, leader), .flags = CONF_REQUIRED, .help = "key in etcd" },
 	{ "close_old", CONF_AT_BOOL(struct tcp, close_old), .text = "yes", .help = "close connections" },
 };
@@ -71,7 +76,8 @@ static void check_all(const void *conf, struct conf_errors *errors)
 }
 
 static const struct conf_section sections[] = {
-	{ "tcp", tcp_keys, ARRAY_SIZE(tcp_keys), sizeof(struct tcp), offsetof(struct settings, tcp), true, check_tcp },
+	{ "tcp", tcp_keys, ARRAY_SIZE(tcp_keys), sizeof(struct tcp), offsetof(struct settings, tcp), true,
+		check_tcp },
 };
 
 static const struct conf_desc desc = {
@@ -121,7 +127,7 @@ static int load(const char *text, const char *const *options)
 	return r;
 }
 
-#define LOAD(text, ...) load((text), (const char *const[]){ __VA_ARGS__ __VA_OPT__(,) NULL })
+#define LOAD(text, ...) load((text), (const char *const[]){ __VA_ARGS__ __VA_OPT__(, ) NULL })
 
 /* The load fails with exactly one error; the file's name is written as FILE. */
 static void fails(const char *text, const char *const *options, const char *want)
@@ -227,8 +233,8 @@ END_TEST
 
 START_TEST(command_line_wins_over_file)
 {
-	ck_assert_int_eq(LOAD("node = S1\nhold_timeout = 40\non_role_change = x\n", "--hold-timeout=50", "--on-role-change", "",
-				 "--etcd-endpoints", "a:1,b:2"),
+	ck_assert_int_eq(LOAD("node = S1\nhold_timeout = 40\non_role_change = x\n", "--hold-timeout=50",
+				 "--on-role-change", "", "--etcd-endpoints", "a:1,b:2"),
 		0);
 	ck_assert_str_eq(s.node, "S1");
 	ck_assert_uint_eq(s.hold_timeout_ms, 50000);
@@ -271,56 +277,77 @@ END_TEST
 START_TEST(errors_name_line_reason_and_what_is_allowed)
 {
 	static const char *const rows[][2] = {
-		{ "node=P1\nmin_insync = many\n",
-		  "FILE:2: min_insync: \"many\" is not allowed; allowed: a number of nodes, from 1 to 7" },
-		{ "node=P1\nmin_insync = 8\n", "FILE:2: min_insync: \"8\" is not allowed; allowed: a number of nodes, from 1 to 7" },
-		{ "node=P1\nmin_insync = 0\n", "FILE:2: min_insync: \"0\" is not allowed; allowed: a number of nodes, from 1 to 7" },
-		{ "node=P1\nmin_insync = -1\n",
-		  "FILE:2: min_insync: \"-1\" is not allowed; allowed: a number of nodes, from 1 to 7" },
-		{ "node=P1\nmin_insync =\n", "FILE:2: min_insync: the value is empty; allowed: a number of nodes, from 1 to 7" },
-		{ "node=P1\nsegment_bytes = 1023K\n", "FILE:2: segment_bytes: \"1023K\" is not allowed; allowed: a number of bytes, "
-						      "or one with K, M, G or T, from 1M to 1G" },
-		{ "\n\nnode=P1\nhold_timeout = 11m\n", "FILE:4: hold_timeout: \"11m\" is not allowed; allowed: a number of seconds, "
-						       "or one with ms, s, m or h, from 1s to 10m" },
+		{ "node=P1\nmin_insync = many\n", "FILE:2: min_insync: \"many\" is not allowed; allowed: a "
+						  "number of nodes, from 1 to 7" },
+		{ "node=P1\nmin_insync = 8\n",
+			"FILE:2: min_insync: \"8\" is not allowed; allowed: a number of nodes, from 1 to 7" },
+		{ "node=P1\nmin_insync = 0\n",
+			"FILE:2: min_insync: \"0\" is not allowed; allowed: a number of nodes, from 1 to 7" },
+		{ "node=P1\nmin_insync = -1\n", "FILE:2: min_insync: \"-1\" is not allowed; allowed: a "
+						"number of nodes, from 1 to 7" },
+		{ "node=P1\nmin_insync =\n",
+			"FILE:2: min_insync: the value is empty; allowed: a number of nodes, from 1 to 7" },
+		{ "node=P1\nsegment_bytes = 1023K\n",
+			"FILE:2: segment_bytes: \"1023K\" is not allowed; allowed: a number of bytes, "
+			"or one with K, M, G or T, from 1M to 1G" },
+		{ "\n\nnode=P1\nhold_timeout = 11m\n",
+			"FILE:4: hold_timeout: \"11m\" is not allowed; allowed: a number of seconds, "
+			"or one with ms, s, m or h, from 1s to 10m" },
 		{ "node=P1\nfsync = maybe\n", "FILE:2: fsync: \"maybe\" is not allowed; allowed: yes or no" },
 		{ "node=P1\nlisten = 8081\n",
-		  "FILE:2: listen: \"8081\" is not allowed; allowed: HOST:PORT, :PORT or [IPV6]:PORT" },
-		{ "node=P1\ntopology = ring\n", "FILE:2: topology: \"ring\" is not allowed; allowed: one of star, chain" },
-		{ "node=a/b\n", "FILE:1: node: \"a/b\" is not allowed; allowed: a name of 1 to 63 of A-Z a-z 0-9 . _ -, not "
+			"FILE:2: listen: \"8081\" is not allowed; allowed: HOST:PORT, :PORT or [IPV6]:PORT" },
+		{ "node=P1\ntopology = ring\n",
+			"FILE:2: topology: \"ring\" is not allowed; allowed: one of star, chain" },
+		{ "node=a/b\n", "FILE:1: node: \"a/b\" is not allowed; allowed: a name of 1 to 63 of A-Z a-z "
+				"0-9 . _ -, not "
 				"beginning with . or -" },
 		{ "node=P1\netcd_endpoints = a:1\n  ,, b:2\n",
-		  "FILE:2: etcd_endpoints: \"a:1,, b:2\" is not allowed; allowed: items separated by commas, from 1 to 5 of them" },
+			"FILE:2: etcd_endpoints: \"a:1,, b:2\" is not allowed; allowed: items separated by "
+			"commas, from 1 to 5 of them" },
 		{ "node=P1\netcd_endpoints = a:1,b:2,c:3,d:4,e:5,f:6\n",
-		  "FILE:2: etcd_endpoints: \"a:1,b:2,c:3,d:4,e:5,f:6\" is not allowed; allowed: items separated by commas, from 1 "
-		  "to 5 of them" },
-		{ "node=P1\netcd_endpoints = a:1,b\n",
-		  "FILE:2: etcd_endpoints: \"b\" is not allowed; allowed: HOST:PORT, :PORT or [IPV6]:PORT" },
-		{ "node=P1\nhold_timout = 5\n", "FILE:2: unknown key \"hold_timout\"; did you mean \"hold_timeout\"?" },
-		{ "node=P1\nhold-timeout = 5\n", "FILE:2: unknown key \"hold-timeout\"; did you mean \"hold_timeout\"?" },
-		{ "node=P1\nsegment = 5\n", "FILE:2: unknown key \"segment\"; did you mean \"segment_bytes\"?" },
+			"FILE:2: etcd_endpoints: \"a:1,b:2,c:3,d:4,e:5,f:6\" is not allowed; allowed: items "
+			"separated by commas, from 1 "
+			"to 5 of them" },
+		{ "node=P1\netcd_endpoints = a:1,b\n", "FILE:2: etcd_endpoints: \"b\" is not allowed; "
+						       "allowed: HOST:PORT, :PORT or [IPV6]:PORT" },
+		{ "node=P1\nhold_timout = 5\n",
+			"FILE:2: unknown key \"hold_timout\"; did you mean \"hold_timeout\"?" },
+		{ "node=P1\nhold-timeout = 5\n",
+			"FILE:2: unknown key \"hold-timeout\"; did you mean \"hold_timeout\"?" },
+		{ "node=P1\nsegment = 5\n",
+			"FILE:2: unknown key \"segment\"; did you mean \"segment_bytes\"?" },
 		{ "node=P1\ncolour = red\n  and blue\n", "FILE:2: unknown key \"colour\"" },
 		{ "node=P1\nfsync=yes\nnode=P2\n", "FILE:3: key \"node\" is there twice; first in line 1" },
 		{ "node=P1\nfsync\n", "FILE:2: expected \"key = value\", a comment or a section" },
 		{ "node=P1\n= yes\n", "FILE:2: expected \"key = value\", a comment or a section" },
 		{ "node=P1\nfsync", "FILE:2: expected \"key = value\", a comment or a section" },
-		{ "node=P1\n  fsync = yes\n", "FILE:2: an indented line goes on with the line before, and \"node\" is not a list" },
-		{ "node=P1\ndata_dir = /a\001b\n", "FILE:2: a control character; only text and tabs are allowed" },
+		{ "node=P1\n  fsync = yes\n",
+			"FILE:2: an indented line goes on with the line before, and \"node\" is not a list" },
+		{ "node=P1\ndata_dir = /a\001b\n",
+			"FILE:2: a control character; only text and tabs are allowed" },
 		{ "", "key \"node\" (--node) must be set: a text" },
-		{ "node=P1\nlease_ttl=1m\nhold_timeout=2s\n", "FILE:3: hold_timeout: must be at least lease_ttl" },
+		{ "node=P1\nlease_ttl=1m\nhold_timeout=2s\n",
+			"FILE:3: hold_timeout: must be at least lease_ttl" },
 		{ "node=P1\nlease_ttl=1m\n", "hold_timeout: must be at least lease_ttl" },
 		{ "node=P1\n[node P1]\n", "FILE:2: section \"node P1\" is not allowed; allowed: [tcp NAME]" },
 		{ "node=P1\n[tcp]\n", "FILE:2: section \"tcp\" is not allowed; allowed: [tcp NAME]" },
 		{ "node=P1\n[tcp x\n", "FILE:2: a section without its ]" },
 		{ "node=P1\n[tcp x] y\n", "FILE:2: text behind the section's ]" },
-		{ "node=P1\n[tcp x y]\n", "FILE:2: section [tcp x y]: the name is not allowed; allowed: a name of 1 to 63 of A-Z "
+		{ "node=P1\n[tcp x y]\n", "FILE:2: section [tcp x y]: the name is not allowed; allowed: a "
+					  "name of 1 to 63 of A-Z "
 					  "a-z 0-9 . _ -, not beginning with . or -" },
-		{ "node=P1\n[tcp x]\nlisten=:1\nleader=a\n[tcp x]\nlisten=:2\n", "FILE:5: section [tcp x] is there twice" },
-		{ "node=P1\n\n[tcp x]\nlisten=:1\n", "FILE:3: key \"leader\" must be set in this section: a text" },
-		{ "node=P1\n[tcp x]\nlisten=:1\nleader=\n", "FILE:4: leader: the value is empty; allowed: a text" },
+		{ "node=P1\n[tcp x]\nlisten=:1\nleader=a\n[tcp x]\nlisten=:2\n",
+			"FILE:5: section [tcp x] is there twice" },
+		{ "node=P1\n\n[tcp x]\nlisten=:1\n",
+			"FILE:3: key \"leader\" must be set in this section: a text" },
+		{ "node=P1\n[tcp x]\nlisten=:1\nleader=\n",
+			"FILE:4: leader: the value is empty; allowed: a text" },
 		{ "node=P1\n[tcp x]\nlisten=:0\nleader=a\n",
-		  "FILE:3: listen: \":0\" is not allowed; allowed: HOST:PORT, :PORT or [IPV6]:PORT, the port from 1 to 65535" },
+			"FILE:3: listen: \":0\" is not allowed; allowed: HOST:PORT, :PORT or [IPV6]:PORT, "
+			"the port from 1 to 65535" },
 		{ "node=P1\n[tcp x]\nlisten=:1\nleader=a\nfsync=no\n",
-		  "FILE:5: key \"fsync\" does not belong into a section; it stands before the first one" },
+			"FILE:5: key \"fsync\" does not belong into a section; it stands before the first "
+			"one" },
 		{ "node=P1\n[tcp x]\nlisten=:1\nleader=bad\n", "FILE:4: leader: bad is bad" },
 	};
 
@@ -331,17 +358,20 @@ END_TEST
 
 START_TEST(errors_of_options)
 {
-	FAILS_OPTION("--hold-timout: unknown or shortened option; did you mean --hold-timeout?", "--hold-timout", "3");
-	FAILS_OPTION("--frobnicate: unknown option", "--frobnicate=3");
+	FAILS_OPTION("--hold-timout: unknown or ambiguous option; did you mean --hold-timeout?",
+		"--hold-timout", "3");
+	FAILS_OPTION("--frobnicate: unknown or ambiguous option", "--frobnicate=3");
 	FAILS_OPTION("-x: unknown option", "-x");
 	FAILS_OPTION("--min-insync: a value is missing", "--min-insync");
 	FAILS_OPTION("--check: this option takes no value", "--check=yes");
 	FAILS_OPTION("unexpected argument \"operand\"", "--fsync", "no", "operand");
-	FAILS_OPTION("--min-insync: \"x\" is not allowed; allowed: a number of nodes, from 1 to 7", "--min-insync", "x");
+	FAILS_OPTION("--min-insync: \"x\" is not allowed; allowed: a number of nodes, from 1 to 7",
+		"--min-insync", "x");
 	FAILS_OPTION("--hold-timeout: must be at least lease_ttl", "--hold-timeout", "2");
 	fails(NULL, (const char *const[]){ "--config", "/nonexistent/x", "--node", "P1", NULL },
 		"/nonexistent/x: cannot be opened: No such file or directory");
-	fails(NULL, (const char *const[]){ "--config", "/", "--node", "P1", NULL }, "/: is a directory; allowed: a file");
+	fails(NULL, (const char *const[]){ "--config", "/", "--node", "P1", NULL },
+		"/: is a directory; allowed: a file");
 }
 END_TEST
 
@@ -373,7 +403,9 @@ START_TEST(lines_are_bounded_and_counted)
 	}
 	ck_assert_int_ge(limit, 150);
 	(void)snprintf(want, sizeof want,
-		"FILE:2: the line is too long; at most %d bytes are allowed, a list may go on over indented lines", limit);
+		"FILE:2: the line is too long; at most %d bytes are allowed, a list may go on over indented "
+		"lines",
+		limit);
 	fails(text, NULL, want);
 	(void)snprintf(text, sizeof text, "node=P1\n# %0*d\nfsync=no\n", 900, 7);
 	ck_assert_int_eq(LOAD(text), 0);
@@ -390,6 +422,13 @@ START_TEST(nul_bytes_are_refused)
 	ck_assert_int_eq(conf_load(&desc, 3, argv, &s, &result, &errors), CONF_E_INVALID);
 	ck_assert_ptr_nonnull(strstr(errors.text[0], ":2: a control character"));
 	ck_assert_int_eq(unlink(path), 0);
+}
+END_TEST
+
+START_TEST(endless_files_are_refused)
+{
+	fails(NULL, (const char *const[]){ "--config", "/dev/zero", "--node", "P1", NULL },
+		"/dev/zero:1: the file is longer than 1048576 bytes");
 }
 END_TEST
 
@@ -433,7 +472,8 @@ START_TEST(help_and_version_look_at_nothing_else)
 	ck_assert_int_eq(buf_put(&out, "", 1), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
 		ck_assert_ptr_nonnull(strstr((char *)buf_head(&out), keys[i].help));
-	ck_assert_ptr_nonnull(strstr((char *)buf_head(&out), "\n  --hold-timeout TIME             how long to hold messages\n"));
+	ck_assert_ptr_nonnull(strstr(
+		(char *)buf_head(&out), "\n  --hold-timeout TIME             how long to hold messages\n"));
 	ck_assert_ptr_nonnull(strstr((char *)buf_head(&out), "from 1s to 10m; default: 30; reload)\n"));
 	ck_assert_ptr_nonnull(strstr((char *)buf_head(&out), "[tcp NAME]"));
 	buf_deinit(&out);
@@ -454,8 +494,8 @@ static void diff_is(const char *before, const char *after, const char *want)
 	for (size_t i = 0; i < n; i++) {
 		char one[100];
 
-		(void)snprintf(one, sizeof one, "%s/%s/%s%s ", c[i].section ? c[i].section : "", c[i].item ? c[i].item : "",
-			c[i].key ? c[i].key : "", c[i].reload ? "" : "!");
+		(void)snprintf(one, sizeof one, "%s/%s/%s%s ", c[i].section ? c[i].section : "",
+			c[i].item ? c[i].item : "", c[i].key ? c[i].key : "", c[i].reload ? "" : "!");
 		strcat(text, one);
 	}
 	ck_assert_str_eq(text, want);
@@ -472,22 +512,19 @@ START_TEST(reload_tells_what_changed)
 		"//etcd_endpoints //listen! ");
 	diff_is("node=P1\non_role_change=x\n", "node=P1\n", "//on_role_change ");
 	diff_is("node=P1\n[tcp a]\nlisten=:1\nleader=x\n[tcp b]\nlisten=:2\nleader=x\n",
-		"node=P1\n[tcp c]\nlisten=:1\nleader=x\n[tcp b]\nlisten=:2\nleader=y\n", "tcp/a/ tcp/b/leader tcp/c/ ");
+		"node=P1\n[tcp c]\nlisten=:1\nleader=x\n[tcp b]\nlisten=:2\nleader=y\n",
+		"tcp/a/ tcp/b/leader tcp/c/ ");
 }
 END_TEST
 
-UNIT_MAIN("conf",
-	tcase_add_test(tc, defaults_without_file);
-	tcase_add_test(tc, file_sets_every_type);
-	tcase_add_test(tc, lists_go_on_over_indented_lines);
-	tcase_add_test(tc, command_line_wins_over_file);
-	tcase_add_test(tc, sections_become_items);
-	tcase_add_test(tc, errors_name_line_reason_and_what_is_allowed);
-	tcase_add_test(tc, errors_of_options);
-	tcase_add_test(tc, a_bad_value_in_the_file_is_refused_though_an_option_wins);
-	tcase_add_test(tc, lines_are_bounded_and_counted);
-	tcase_add_test(tc, nul_bytes_are_refused);
-	tcase_add_test(tc, all_errors_up_to_the_bound);
-	tcase_add_test(tc, long_values_are_bounded);
-	tcase_add_test(tc, help_and_version_look_at_nothing_else);
-	tcase_add_test(tc, reload_tells_what_changed))
+UNIT_MAIN("conf", tcase_add_test(tc, defaults_without_file); tcase_add_test(tc, file_sets_every_type);
+	  tcase_add_test(tc, lists_go_on_over_indented_lines);
+	  tcase_add_test(tc, command_line_wins_over_file); tcase_add_test(tc, sections_become_items);
+	  tcase_add_test(tc, errors_name_line_reason_and_what_is_allowed);
+	  tcase_add_test(tc, errors_of_options);
+	  tcase_add_test(tc, a_bad_value_in_the_file_is_refused_though_an_option_wins);
+	  tcase_add_test(tc, lines_are_bounded_and_counted); tcase_add_test(tc, nul_bytes_are_refused);
+	  tcase_add_test(tc, endless_files_are_refused); tcase_add_test(tc, all_errors_up_to_the_bound);
+	  tcase_add_test(tc, long_values_are_bounded);
+	  tcase_add_test(tc, help_and_version_look_at_nothing_else);
+	  tcase_add_test(tc, reload_tells_what_changed))

@@ -15,7 +15,10 @@ START_TEST(fields_come_back_as_written)
 	enc_u64le(&e, UINT64_C(0xfedcba9876543210));
 	enc_bytes(&e, "body", 4);
 	ck_assert_uint_eq(enc_len(&e), 1 + 2 + 4 + 8 + 4);
-	ck_assert_mem_eq(b, "\x12\x56\x34\xde\xbc\x9a\x78\x10\x32\x54\x76\x98\xba\xdc\xfe" "body", 19);
+	ck_assert_mem_eq(b,
+		"\x12\x56\x34\xde\xbc\x9a\x78\x10\x32\x54\x76\x98\xba\xdc\xfe"
+		"body",
+		19);
 
 	c = cur_of(b, enc_len(&e));
 	ck_assert_uint_eq(cur_u8(&c), 0x12);
@@ -75,8 +78,6 @@ START_TEST(writer_stays_inside)
 }
 END_TEST
 
-UNIT_MAIN("cur",
-	tcase_add_test(tc, fields_come_back_as_written);
-	tcase_add_test(tc, short_input_is_bad_at_every_length);
-	tcase_add_test(tc, first_error_sticks);
-	tcase_add_test(tc, writer_stays_inside))
+UNIT_MAIN("cur", tcase_add_test(tc, fields_come_back_as_written);
+	  tcase_add_test(tc, short_input_is_bad_at_every_length); tcase_add_test(tc, first_error_sticks);
+	  tcase_add_test(tc, writer_stays_inside))

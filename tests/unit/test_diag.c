@@ -65,13 +65,15 @@ START_TEST(journal_stream_gets_level_prefix)
 
 	catch_stderr();
 	ck_assert_int_eq(fstat(STDERR_FILENO, &st), 0);
-	(void)snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino);
+	(void)snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev,
+		(unsigned long long)st.st_ino);
 	ck_assert_int_eq(setenv("JOURNAL_STREAM", stream, 1), 0);
 	diag_init("x", DIAG_TARGET_STDERR, LOG_INFO);
 	diag(LOG_WARNING, "hello");
 	ck_assert_str_eq(caught(), "<4>hello\n");
 
-	(void)snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev, (unsigned long long)st.st_ino + 1);
+	(void)snprintf(stream, sizeof stream, "%llu:%llu", (unsigned long long)st.st_dev,
+		(unsigned long long)st.st_ino + 1);
 	ck_assert_int_eq(setenv("JOURNAL_STREAM", stream, 1), 0);
 	diag_init("x", DIAG_TARGET_AUTO, LOG_INFO);
 	diag(LOG_WARNING, "another stream");
@@ -91,11 +93,12 @@ END_TEST
 START_TEST(escaping_knows_utf8)
 {
 	static const char *const rows[][2] = {
-		{ "Z\xc3\xbcrich \xe2\x82\xac \xf0\x9f\x98\x80", "Z\xc3\xbcrich \xe2\x82\xac \xf0\x9f\x98\x80" },
-		{ "\xc2\x9b", "\\xc2\\x9b" },             /* C1 control */
-		{ "\xc0\xaf", "\\xc0\\xaf" },             /* overlong */
-		{ "\xed\xa0\x80", "\\xed\\xa0\\x80" },    /* surrogate */
-		{ "\xe2\x82", "\\xe2\\x82" },             /* cut */
+		{ "Z\xc3\xbcrich \xe2\x82\xac \xf0\x9f\x98\x80",
+			"Z\xc3\xbcrich \xe2\x82\xac \xf0\x9f\x98\x80" },
+		{ "\xc2\x9b", "\\xc2\\x9b" },          /* C1 control */
+		{ "\xc0\xaf", "\\xc0\\xaf" },          /* overlong */
+		{ "\xed\xa0\x80", "\\xed\\xa0\\x80" }, /* surrogate */
+		{ "\xe2\x82", "\\xe2\\x82" },          /* cut */
 		{ "\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80" },
 		{ "\xff", "\\xff" },
 	};
@@ -108,7 +111,8 @@ END_TEST
 
 START_TEST(escaping_is_bounded_at_every_size)
 {
-	static const char in[] = "ab\n\xe2\x82\xac" "cdefgh\x01";
+	static const char in[] = "ab\n\xe2\x82\xac"
+				 "cdefgh\x01";
 	char whole[64], text[64];
 	size_t n = strlen(diag_escape(in, whole, sizeof whole));
 
@@ -170,11 +174,14 @@ START_TEST(journal_gets_all_fields)
 	diag_event(LOG_NOTICE, "0123456789abcdef0123456789abcdef", fields, 2, "fenced by %s", "S1");
 	ck_assert_str_eq(caught(), "");
 	(void)snprintf(place, sizeof place, "CODE_LINE=%d\nCODE_FUNC=", __LINE__ - 2);
-	ck_assert_ptr_eq(strstr(sent, "MESSAGE=fenced by S1\nPRIORITY=5\nSYSLOG_IDENTIFIER=leash-noded\nCODE_FILE="), sent);
+	ck_assert_ptr_eq(
+		strstr(sent, "MESSAGE=fenced by S1\nPRIORITY=5\nSYSLOG_IDENTIFIER=leash-noded\nCODE_FILE="),
+		sent);
 	ck_assert_ptr_nonnull(strstr(sent, "test_diag.c\n"));
 	ck_assert_ptr_nonnull(strstr(sent, place));
-	ck_assert_ptr_nonnull(strstr(sent, "\nMESSAGE_ID=0123456789abcdef0123456789abcdef\nLEASH_EPOCH=7\nLEASH_BY=S1\n"
-					   "LEASH_ENGINE=engine\nLEASH_NODE=P1\n"));
+	ck_assert_ptr_nonnull(
+		strstr(sent, "\nMESSAGE_ID=0123456789abcdef0123456789abcdef\nLEASH_EPOCH=7\nLEASH_BY=S1\n"
+			     "LEASH_ENGINE=engine\nLEASH_NODE=P1\n"));
 	ck_assert_ptr_null(strstr(sent, "P0"));
 }
 END_TEST
@@ -253,7 +260,8 @@ static void *writer(void *arg)
 
 START_TEST(lines_of_threads_do_not_mix)
 {
-	static const char *const texts[] = { "aaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbb", "cccccccccccccccccccc" };
+	static const char *const texts[] = { "aaaaaaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbbbbbb",
+		"cccccccccccccccccccc" };
 	pthread_t t[ARRAY_SIZE(texts)];
 	int lines = 0, fds[2];
 	FILE *in;
@@ -298,18 +306,14 @@ START_TEST(words_for_target_and_level)
 }
 END_TEST
 
-UNIT_MAIN("diag",
-	tcase_add_test(tc, plain_lines_with_name_and_level);
-	tcase_add_test(tc, levels_above_the_bound_are_dropped);
-	tcase_add_test(tc, journal_stream_gets_level_prefix);
-	tcase_add_test(tc, bytes_from_outside_cannot_forge_lines);
-	tcase_add_test(tc, escaping_knows_utf8);
-	tcase_add_test(tc, escaping_is_bounded_at_every_size);
-	tcase_add_test(tc, long_messages_are_cut_and_say_so);
-	tcase_add_test(tc, journal_gets_all_fields);
-	tcase_add_test(tc, journal_bounds_number_and_length_of_fields);
-	tcase_add_test(tc, what_the_journal_does_not_take_goes_to_stderr);
-	tcase_add_test(tc, limit_lets_a_burst_pass_and_counts_the_rest);
-	tcase_add_test(tc, limited_messages_say_how_many_were_dropped);
-	tcase_add_test(tc, lines_of_threads_do_not_mix);
-	tcase_add_test(tc, words_for_target_and_level))
+UNIT_MAIN("diag", tcase_add_test(tc, plain_lines_with_name_and_level);
+	  tcase_add_test(tc, levels_above_the_bound_are_dropped);
+	  tcase_add_test(tc, journal_stream_gets_level_prefix);
+	  tcase_add_test(tc, bytes_from_outside_cannot_forge_lines); tcase_add_test(tc, escaping_knows_utf8);
+	  tcase_add_test(tc, escaping_is_bounded_at_every_size);
+	  tcase_add_test(tc, long_messages_are_cut_and_say_so); tcase_add_test(tc, journal_gets_all_fields);
+	  tcase_add_test(tc, journal_bounds_number_and_length_of_fields);
+	  tcase_add_test(tc, what_the_journal_does_not_take_goes_to_stderr);
+	  tcase_add_test(tc, limit_lets_a_burst_pass_and_counts_the_rest);
+	  tcase_add_test(tc, limited_messages_say_how_many_were_dropped);
+	  tcase_add_test(tc, lines_of_threads_do_not_mix); tcase_add_test(tc, words_for_target_and_level))

@@ -28,6 +28,4 @@ START_TEST(every_bit_and_the_seed_count)
 }
 END_TEST
 
-UNIT_MAIN("hash",
-	tcase_add_test(tc, known_values);
-	tcase_add_test(tc, every_bit_and_the_seed_count))
+UNIT_MAIN("hash", tcase_add_test(tc, known_values); tcase_add_test(tc, every_bit_and_the_seed_count))

@@ -34,8 +34,15 @@ END_TEST
 START_TEST(other_texts_are_no_ids)
 {
 	static const char *const bad[] = {
-		"", "0", "0123456789abcde", "0123456789abcdef0", "0123456789abcdeg", " 123456789abcdef", "0x23456789abcdef",
-		"012345678\x19" "abcdef", "-123456789abcdef",
+		"",
+		"0",
+		"0123456789abcde",
+		"0123456789abcdef0",
+		"0123456789abcdeg",
+		" 123456789abcdef",
+		"0x23456789abcdef",
+		"012345678\031abcdef",
+		"-123456789abcdef",
 	};
 	leash_id id = 77;
 
@@ -66,8 +73,6 @@ START_TEST(names)
 }
 END_TEST
 
-UNIT_MAIN("ids",
-	tcase_add_test(tc, random_ids_differ_and_are_not_zero);
-	tcase_add_test(tc, text_form_round_trips);
-	tcase_add_test(tc, other_texts_are_no_ids);
-	tcase_add_test(tc, names))
+UNIT_MAIN("ids", tcase_add_test(tc, random_ids_differ_and_are_not_zero);
+	  tcase_add_test(tc, text_form_round_trips); tcase_add_test(tc, other_texts_are_no_ids);
+	  tcase_add_test(tc, names))

@@ -26,8 +26,8 @@ static void be_manager(void)
 	ck_assert_int_ge(manager, 0);
 	ck_assert_int_eq(bind(manager, (struct sockaddr *)&a, sizeof a.sun_family), 0);
 	ck_assert_int_eq(getsockname(manager, (struct sockaddr *)&a, &n), 0);
-	(void)snprintf(name + 1, sizeof name - 1, "%.*s", (int)(n - offsetof(struct sockaddr_un, sun_path) - 1),
-		a.sun_path + 1);
+	(void)snprintf(name + 1, sizeof name - 1, "%.*s",
+		(int)(n - offsetof(struct sockaddr_un, sun_path) - 1), a.sun_path + 1);
 	ck_assert_int_eq(setenv("NOTIFY_SOCKET", name, 1), 0);
 }
 
@@ -129,7 +129,8 @@ static void inherit(const int *fds, int n, const char *names)
 /* In a process of its own: libcheck has its pipe where the manager's descriptors begin. */
 static void take_by_name_and_kind(void)
 {
-	int fds[] = { listener(AF_INET), listener(AF_UNIX), listener(AF_INET), socket(AF_INET, SOCK_STREAM, 0) };
+	int fds[] = { listener(AF_INET), listener(AF_UNIX), listener(AF_INET),
+		socket(AF_INET, SOCK_STREAM, 0) };
 	struct notify_fds set = NOTIFY_FDS_NULL;
 	int fd = -1, other = -1;
 
@@ -151,7 +152,8 @@ static void take_by_name_and_kind(void)
 	must(other == 3);
 	must(notify_fds_take(&set, "gateway", NOTIFY_LISTEN_INET, &other) == 0);
 	must(other == 5);
-	must(notify_fds_take(&set, "client", NOTIFY_LISTEN_INET, &other) == NOTIFY_E_KIND); /* not listening */
+	must(notify_fds_take(&set, "client", NOTIFY_LISTEN_INET, &other) ==
+		NOTIFY_E_KIND); /* not listening */
 	notify_fds_deinit(&set);
 	must(fcntl(6, F_GETFD) == -1); /* what nobody took is closed */
 	must(fcntl(4, F_GETFD) >= 0);
@@ -184,10 +186,8 @@ START_TEST(no_sockets_is_an_empty_set)
 }
 END_TEST
 
-UNIT_MAIN("notify",
-	tcase_add_test(tc, messages);
-	tcase_add_test(tc, reloading_bears_the_monotonic_time);
-	tcase_add_test(tc, nothing_happens_without_a_manager);
-	tcase_add_test(tc, watchdog_interval_is_half);
-	tcase_add_test(tc, sockets_are_taken_by_name_and_kind);
-	tcase_add_test(tc, no_sockets_is_an_empty_set))
+UNIT_MAIN("notify", tcase_add_test(tc, messages); tcase_add_test(tc, reloading_bears_the_monotonic_time);
+	  tcase_add_test(tc, nothing_happens_without_a_manager);
+	  tcase_add_test(tc, watchdog_interval_is_half);
+	  tcase_add_test(tc, sockets_are_taken_by_name_and_kind);
+	  tcase_add_test(tc, no_sockets_is_an_empty_set))

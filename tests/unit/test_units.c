@@ -93,7 +93,8 @@ START_TEST(durations)
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		uint64_t n = 12345;
 
-		ck_assert_msg(units_duration(rows[i].text, rows[i].unit, &n) == !rows[i].bad, "\"%s\"", rows[i].text);
+		ck_assert_msg(units_duration(rows[i].text, rows[i].unit, &n) == !rows[i].bad, "\"%s\"",
+			rows[i].text);
 		ck_assert_uint_eq(n, rows[i].bad ? 12345 : rows[i].want);
 	}
 }
@@ -129,9 +130,30 @@ START_TEST(addresses)
 		{ "[fe80::1%eth0]:1", "fe80::1%eth0", 1 },
 	};
 	static const char *const bad[] = {
-		"", ":", "host", "host:", "host:x", "host:-1", "host:65536", "host: 80", "::1:80", "[::1]", "[::1:80", "::1]:80",
-		"[]:80", "[host]:80", "[127.0.0.1]:80", "300.1.1.1:80", "1.2.3:80", "-x:80", "a b:80", "a/b:80", "http://a:80",
-		"[fe80::1%]:80", "host:80:90", "\xc3\xa4:80",
+		"",
+		":",
+		"host",
+		"host:",
+		"host:x",
+		"host:-1",
+		"host:65536",
+		"host: 80",
+		"::1:80",
+		"[::1]",
+		"[::1:80",
+		"::1]:80",
+		"[]:80",
+		"[host]:80",
+		"[127.0.0.1]:80",
+		"300.1.1.1:80",
+		"1.2.3:80",
+		"-x:80",
+		"a b:80",
+		"a/b:80",
+		"http://a:80",
+		"[fe80::1%]:80",
+		"host:80:90",
+		"\xc3\xa4:80",
 	};
 	char text[LEASH_ADDR_MAX + 16];
 	struct units_addr a;
@@ -199,12 +221,7 @@ START_TEST(formats_are_exact)
 }
 END_TEST
 
-UNIT_MAIN("units",
-	tcase_add_test(tc, numbers);
-	tcase_add_test(tc, sizes);
-	tcase_add_test(tc, durations);
-	tcase_add_test(tc, booleans);
-	tcase_add_test(tc, addresses);
-	tcase_add_test(tc, long_addresses_are_refused_not_cut);
-	tcase_add_test(tc, lists);
-	tcase_add_test(tc, formats_are_exact))
+UNIT_MAIN("units", tcase_add_test(tc, numbers); tcase_add_test(tc, sizes); tcase_add_test(tc, durations);
+	  tcase_add_test(tc, booleans); tcase_add_test(tc, addresses);
+	  tcase_add_test(tc, long_addresses_are_refused_not_cut); tcase_add_test(tc, lists);
+	  tcase_add_test(tc, formats_are_exact))

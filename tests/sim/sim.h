@@ -1,0 +1,106 @@
+/*
+ * A cluster in virtual time: real state machines (src/replica) over a simulated disk, network and etcd, in one thread,
+ * everything decided by one seed. For tests of the protocol's rules and, with random faults, for finding what breaks
+ * them.
+ *
+ * What is simulated
+ *   disk     appends become durable in order, each group after a delay; a crash keeps what was synced and any prefix of
+ *            what was written behind it; metadata is atomic
+ *   network  one connection per ordered pair; messages of a connection arrive in order or not at all; what is in flight
+ *            on an old connection may arrive after the new one has opened; a partition eats messages, and connections
+ *            that lost one never carry another; a dead process refuses, a dead or cut-off host stays silent
+ *   etcd     linearizable transactions, leases, one watch per node (late, never out of order), stale reads; requests
+ *            may be lost before or after they took effect, or take effect seconds late
+ *   clients  appends with ids, sent again and again to whoever may lead until answered
+ *
+ * What is checked after every step (sim_check.c): one owner per epoch; a committed position holds the same record
+ * wherever it is committed; no id twice among them; an answer names a committed position with the client's own record,
+ * the same for each retry; what was answered is on the disk of min_insync nodes. A broken promise prints seed and trace
+ * and aborts.
+ *
+ * Faults stay within what a cluster must survive: no disk loses what it synced, unless a test says so (sim_wipe).
+ */
+#ifndef LEASH_TESTS_SIM_H
+#define LEASH_TESTS_SIM_H
+
+#include "replica/rep.h"
+
+#define SIM_NODES_MAX 5
+#define MS            UINT64_C(1000000)
+
+struct sim_opts {
+	int nodes;          /* 2..5, default 3: P1 S1 S2 S3 S4 */
+	uint32_t min_insync; /* default 2 */
+	uint64_t seed;
+	enum rep_topology topology;
+	uint64_t dedup_window; /* default 1000 */
+	bool verbose;       /* trace to stderr as it happens */
+	bool no_start;      /* nodes are started by the test */
+};
+
+struct sim;
+
+struct sim *sim_new(struct sim_opts opts);
+void sim_free(struct sim *s);
+
+/* Time. */
+void sim_run(struct sim *s, uint64_t ms);
+bool sim_run_until(struct sim *s, bool (*cond)(struct sim *s), uint64_t ms); /* false: the deadline came first */
+uint64_t sim_now_ms(const struct sim *s);
+
+/* A client's append with an id such as "pay/7"; @node: first tried there, NULL: anywhere. It is retried until it is
+ * answered. Returns the operation's index. */
+int sim_append(struct sim *s, const char *node, const char *id, const char *value);
+leash_seq sim_answer(const struct sim *s, int op); /* 0: not answered yet */
+bool sim_conflict(const struct sim *s, int op);    /* answered: same id, other payload */
+/* As sim_append() but sent once, to that node; no retry. */
+int sim_append_once(struct sim *s, const char *node, const char *id, const char *value);
+
+/* Processes. */
+void sim_crash(struct sim *s, const char *node);  /* kill -9 and power loss of the unsynced */
+void sim_start(struct sim *s, const char *node);
+void sim_pause(struct sim *s, const char *node);
+void sim_resume(struct sim *s, const char *node);
+void sim_wipe(struct sim *s, const char *node);   /* of a crashed node: the data directory is gone */
+void sim_freeze_disk(struct sim *s, const char *node, bool frozen); /* writes hang */
+void *sim_image(struct sim *s, const char *node); /* copy of a data directory (free()) */
+void sim_restore_image(struct sim *s, const char *node, const void *image); /* of a crashed node */
+void sim_handover(struct sim *s, const char *node, const char *to);
+
+/* Network. */
+void sim_cut(struct sim *s, const char *a, const char *b); /* both ways; b NULL: from all nodes */
+void sim_cut_one_way(struct sim *s, const char *from, const char *to);
+void sim_heal(struct sim *s);                              /* all cuts between nodes */
+void sim_delay(struct sim *s, const char *from, const char *to, uint64_t ms); /* what is sent from now on; 0: normal */
+void sim_reset_link(struct sim *s, const char *a, const char *b); /* a's connection to b breaks, and is made anew */
+
+/* etcd. */
+enum sim_fault { SIM_FAULT_NONE, SIM_FAULT_LOST_REQUEST, SIM_FAULT_LOST_ANSWER, SIM_FAULT_LATE };
+void sim_txn_fault(struct sim *s, const char *node, enum sim_fault fault, uint64_t late_ms); /* for its next transaction */
+void sim_cut_etcd(struct sim *s, const char *node, bool cut);
+void sim_etcd_down(struct sim *s, bool down);
+void sim_etcd_wipe(struct sim *s);
+void *sim_etcd_backup(struct sim *s); /* free() it */
+void sim_etcd_restore(struct sim *s, const void *backup);
+void sim_expire_lease(struct sim *s, const char *node);
+void sim_recover(struct sim *s, const char *node); /* what `leash recover` writes, choosing this node */
+
+/* What is the case. */
+const char *sim_primary(const struct sim *s); /* the primary of the highest epoch that believes in it; NULL: none */
+const struct rep_status *sim_status(struct sim *s, const char *node); /* valid until the next call; down: NULL */
+leash_seq sim_log_end(const struct sim *s, const char *node);         /* on disk, also of a node that is down */
+const struct rep_insync *sim_insync(const struct sim *s);             /* in etcd */
+bool sim_logs_equal(const struct sim *s);
+uint32_t sim_notes(const struct sim *s, const char *node, enum rep_note_kind kind); /* how often it was said */
+
+/* The trace so far: "[ms] NODE text" lines of roles, set changes, commits and answers; compared as text. */
+const char *sim_trace(const struct sim *s);
+
+/* Random faults (swarm) for @ms with clients running, then everything heals and must come to rest: all operations
+ * answered, all logs equal. Aborts with seed and trace when a promise broke. */
+struct sim_swarm_stats {
+	uint64_t steps, faults, takeovers, answers, retries;
+};
+struct sim_swarm_stats sim_swarm(struct sim *s, uint64_t ms);
+
+#endif

@@ -1,0 +1,202 @@
+/* Connections and messages. */
+#include "tests/sim/sim_int.h"
+
+static uint64_t latency_ns(struct sim *s, int from, int to)
+{
+	uint64_t ns = MS / 20 + sim_below(s, MS / 2) + s->delay_ms[from][to] * MS;
+
+	if (s->swarming && sim_chance(s, 0.01))
+		ns += sim_below(s, 300 * MS);
+	return ns;
+}
+
+bool simnet_reaches(const struct sim *s, int from, int to)
+{
+	return !s->cut[from][to] && !s->cut[to][from];
+}
+
+static void tell_link(struct sim *s, int from, int to, bool up, bool refused)
+{
+	struct rep_event ev = { .kind = REP_EV_LINK, .link = { .node = s->nodes[to].name, .up = up, .refused = refused,
+		.conn = s->conns[from][to].number } };
+
+	s->nodes[from].streams[to].active = false;
+	simnode_feed(s, from, &ev);
+}
+
+void simnet_dial(struct sim *s, int from, int to, uint64_t after_ns)
+{
+	struct conn *c = &s->conns[from][to];
+
+	if (c->up || c->dialing || !s->nodes[from].up)
+		return;
+	c->dialing = true;
+	(void)sim_timer(s, after_ns, T_LINK_DIAL, from, to);
+}
+
+/* One end is gone, or the connection is reset: the maker of it notices a little later. */
+void simnet_drop(struct sim *s, int from, int to)
+{
+	struct conn *c = &s->conns[from][to];
+	struct timer *t;
+
+	if (!c->up) {
+		c->dialing = false;
+		return;
+	}
+	c->broken = true;
+	if (!s->nodes[from].up) {
+		c->up = c->dialing = false;
+		return;
+	}
+	t = sim_timer(s, MS / 10 + sim_below(s, MS), T_LINK_RESET, from, to);
+	t->x = c->id;
+}
+
+static void on_reset(struct sim *s, struct timer *t)
+{
+	struct conn *c = &s->conns[t->a][t->b];
+
+	if (!c->up || c->id != t->x)
+		return;
+	c->up = false;
+	/* A dead process on a living host refuses; what is cut off stays silent. */
+	tell_link(s, t->a, t->b, false, !s->nodes[t->b].up && simnet_reaches(s, t->a, t->b));
+	simnet_dial(s, t->a, t->b, MS + sim_below(s, 5 * MS));
+}
+
+static void on_dial(struct sim *s, struct timer *t)
+{
+	struct conn *c = &s->conns[t->a][t->b];
+
+	c->dialing = false;
+	if (c->up)
+		return;
+	if (!s->nodes[t->b].up || !simnet_reaches(s, t->a, t->b)) {
+		simnet_dial(s, t->a, t->b, 50 * MS + sim_below(s, 50 * MS));
+		if (!s->nodes[t->b].up && simnet_reaches(s, t->a, t->b))
+			tell_link(s, t->a, t->b, false, true);
+		return;
+	}
+	*c = (struct conn){ .up = true, .id = ++s->conn_ids, .number = ++s->nodes[t->a].conns };
+	c->last_ns[0] = c->last_ns[1] = s->now_ns;
+	tell_link(s, t->a, t->b, true, false);
+}
+
+static struct flight *flight_new(const struct rep_msg *m, const struct simrec *recs, bool back)
+{
+	struct flight *f = calloc(1, sizeof *f);
+
+	must(f);
+	f->msg = *m;
+	f->back = back;
+	if (m->n_history) {
+		f->history = malloc(m->n_history * sizeof *f->history);
+		must(f->history);
+		memcpy(f->history, m->history, m->n_history * sizeof *f->history);
+		f->msg.history = f->history;
+	}
+	if (m->n_recs) {
+		f->recs = malloc(m->n_recs * sizeof *f->recs);
+		must(f->recs);
+		memcpy(f->recs, recs, m->n_recs * sizeof *f->recs);
+		f->msg.recs = (const struct rep_rec *)(const void *)f->recs; /* simnode_feed() knows */
+	}
+	return f;
+}
+
+void simnet_send(struct sim *s, int from, const char *to_name, enum rep_link link, const struct rep_msg *m,
+	const struct simrec *recs)
+{
+	int to = sim_index(s, to_name);
+	bool back = link == REP_LINK_IN;
+	struct conn *c = back ? &s->conns[to][from] : &s->conns[from][to];
+	struct timer *t;
+	uint64_t at_ns;
+
+	if (!c->up || c->broken)
+		return;
+	if (!simnet_reaches(s, from, to) || s->cut[from][to]) {
+		/* Eaten: TCP would have to repeat it; the connection counts as stuck and is reset some time later. */
+		c->broken = true;
+		t = sim_timer(s, 200 * MS + sim_below(s, 3000 * MS), T_LINK_RESET, back ? to : from, back ? from : to);
+		t->x = c->id;
+		return;
+	}
+	at_ns = MAX2(s->now_ns + latency_ns(s, from, to), c->last_ns[back] + 1);
+	c->last_ns[back] = at_ns;
+	t = sim_timer(s, at_ns - s->now_ns, T_MSG, from, to);
+	t->x = c->id;
+	t->y = s->nodes[to].life;
+	t->data = flight_new(m, recs, back);
+}
+
+static void on_arrival(struct sim *s, struct timer *t)
+{
+	struct flight *f = t->data;
+	struct conn *c = f->back ? &s->conns[t->b][t->a] : &s->conns[t->a][t->b];
+	struct rep_event ev = { .kind = REP_EV_MSG, .msg = { .from = s->nodes[t->a].name, .msg = &f->msg,
+		.link = f->back ? REP_LINK_OUT : REP_LINK_IN } };
+
+	if (!s->nodes[t->b].up || s->nodes[t->b].life != (uint32_t)t->y)
+		return;
+	/* An old connection's bytes may still be read after the new one has opened, by the end that was dialled; the
+	 * maker of a connection has thrown the old one away. */
+	if (f->back && c->id != t->x)
+		return;
+	simnode_feed(s, t->b, &ev);
+}
+
+void simnet_timer(struct sim *s, struct timer *t)
+{
+	if (t->kind == T_MSG) {
+		on_arrival(s, t);
+		return;
+	}
+	if (t->life != s->nodes[t->a].life)
+		return;
+	if (t->kind == T_LINK_RESET)
+		on_reset(s, t);
+	else
+		on_dial(s, t);
+}
+
+/* ------------------------------------------------------------------------------------------------- what tests call */
+
+static void cut_pair(struct sim *s, int a, int b, bool cut)
+{
+	s->cut[a][b] = cut;
+}
+
+void sim_cut_one_way(struct sim *s, const char *from, const char *to)
+{
+	cut_pair(s, sim_index(s, from), sim_index(s, to), true);
+}
+
+void sim_cut(struct sim *s, const char *a, const char *b)
+{
+	int i = sim_index(s, a);
+
+	for (int k = 0; k < s->n; k++)
+		if (k != i && (!b || k == sim_index(s, b))) {
+			cut_pair(s, i, k, true);
+			cut_pair(s, k, i, true);
+		}
+	sim_say(s, i, "is cut off from %s", b ? b : "all nodes");
+}
+
+void sim_heal(struct sim *s)
+{
+	memset(s->cut, 0, sizeof s->cut);
+	sim_say(s, -1, "the network heals");
+}
+
+void sim_delay(struct sim *s, const char *from, const char *to, uint64_t ms)
+{
+	s->delay_ms[sim_index(s, from)][sim_index(s, to)] = ms;
+}
+
+void sim_reset_link(struct sim *s, const char *a, const char *b)
+{
+	simnet_drop(s, sim_index(s, a), sim_index(s, b));
+}

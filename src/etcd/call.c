@@ -5,8 +5,8 @@
  *  - the token is refused (so nothing was done): a new token, once, and again to the same endpoint.
  *  - another cluster, or no etcd, answers: as with no answer.
  *  - time is up, at any point: the end. The call's own timer covers waiting for a token too.
- * Each endpoint gets one attempt. A repeatable call gives every attempt its share of the time that is left; any
- * other call shares out the time to connect only, since once it is sent it must stay.
+ * Each endpoint gets one attempt. A repeatable call gives an attempt half of the time that is left, and the last one
+ * all of it; any other call shares out the time to connect only, since once it is sent it must stay.
  */
 #include "etcd/client.h"
 
@@ -191,7 +191,7 @@ static int call_send(struct etcd_call *c)
 	uint64_t now_ns = clk_boot_ns();
 	uint64_t left_ms = c->deadline_ns > now_ns ? (c->deadline_ns - now_ns) / NS_PER_MS : 0;
 	size_t n_left = c->spec.endpoint == ETCD_ENDPOINT_ANY ? e->n_endpoints - c->n_tried : 1;
-	uint32_t share_ms = (uint32_t)MAX2(left_ms / n_left, (uint64_t)ATTEMPT_MS_MIN);
+	uint32_t share_ms = (uint32_t)MAX2(n_left > 1 ? left_ms / 2 : left_ms, (uint64_t)ATTEMPT_MS_MIN);
 	bool repeatable = c->spec.flags & CALL_REPEATABLE;
 	_cleanup_(freep) char *url = NULL;
 	struct http_spec spec = {

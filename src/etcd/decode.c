@@ -291,6 +291,37 @@ static void dec_lease(struct dec *d, struct json_object *o, struct etcd_lease_re
 
 /* ---- errors */
 
+const char *etcd_result_name(enum etcd_result r)
+{
+	switch (r) {
+	case ETCD_OK:
+		return "ok";
+	case ETCD_UNKNOWN:
+		return "unknown";
+	case ETCD_NOT_SENT:
+		return "not-sent";
+	case ETCD_NOT_FOUND:
+		return "not-found";
+	case ETCD_COMPACTED:
+		return "compacted";
+	case ETCD_DENIED:
+		return "denied";
+	case ETCD_NOSPACE:
+		return "no-space";
+	case ETCD_INVALID:
+		return "invalid";
+	case ETCD_PRECONDITION:
+		return "precondition";
+	case ETCD_BAD_ANSWER:
+		return "bad-answer";
+	case ETCD_FOREIGN:
+		return "foreign";
+	case ETCD_CANCELLED:
+		return "cancelled";
+	}
+	return "?";
+}
+
 enum etcd_result dec_class(int code)
 {
 	switch (code) {

@@ -9,37 +9,6 @@
 #define CONNECT_TIMEOUT_MS_DEFAULT 1000
 #define RESPONSE_BYTES_DEFAULT     (4 * 1024 * 1024)
 
-const char *etcd_result_name(enum etcd_result r)
-{
-	switch (r) {
-	case ETCD_OK:
-		return "ok";
-	case ETCD_UNKNOWN:
-		return "unknown";
-	case ETCD_NOT_SENT:
-		return "not-sent";
-	case ETCD_NOT_FOUND:
-		return "not-found";
-	case ETCD_COMPACTED:
-		return "compacted";
-	case ETCD_DENIED:
-		return "denied";
-	case ETCD_NOSPACE:
-		return "no-space";
-	case ETCD_INVALID:
-		return "invalid";
-	case ETCD_PRECONDITION:
-		return "precondition";
-	case ETCD_BAD_ANSWER:
-		return "bad-answer";
-	case ETCD_FOREIGN:
-		return "foreign";
-	case ETCD_CANCELLED:
-		return "cancelled";
-	}
-	return "?";
-}
-
 void endpoint_failed(struct etcd *e, size_t index, bool connection)
 {
 	if (connection)

@@ -186,7 +186,10 @@ struct buf *front_client_in(struct front_client *c);  /* the caller appends */
 struct buf *front_client_out(struct front_client *c); /* the caller consumes */
 void *front_client_user(const struct front_client *c);
 bool front_client_wants_input(const struct front_client *c);
-bool front_client_closing(const struct front_client *c); /* no command starts any more; close when out is empty */
+bool front_client_closing(const struct front_client *c); /* all is answered: close when out is empty */
+
+/* The client sends no more (it may have half-closed): complete commands are still answered, blocking ones end. */
+void front_client_eof(struct front_client *c);
 
 /* Starts commands as far as the rules allow and flushes replies. Never frees @c. */
 void front_client_run(struct front_client *c, uint64_t now_ns);

@@ -84,7 +84,7 @@ static int cut_point(const struct rlog *l, leash_seq first, leash_seq seq, struc
 	int r;
 
 	rlog_name(name, first, "seg");
-	r = rlog_file_open(l->ops, l->conf.dir, name, RLOG_OPEN_READ, &w.file);
+	r = rlog_file_open_settled(l->ops, l->conf.dir, name, &w.file);
 	if (r == 0)
 		r = rlog_seg_header_read(&w, first, &h);
 	if (r != 0)
@@ -96,7 +96,8 @@ static int cut_point(const struct rlog *l, leash_seq first, leash_seq seq, struc
 	return r < 0 ? r : 0;
 }
 
-static int zero_behind(struct rlog *l, leash_seq first, uint64_t offset, uint64_t bytes)
+/* Written without looking: after a failed sync of an earlier try the page cache may show zeroes the device lacks. */
+static int zero_behind(struct rlog *l, leash_seq first, uint64_t offset, uint64_t to)
 {
 	_cleanup_(rlog_file_close) struct rlog_file f = RLOG_FILE_NULL;
 	char name[RLOG_NAME_BYTES];
@@ -105,8 +106,17 @@ static int zero_behind(struct rlog *l, leash_seq first, uint64_t offset, uint64_
 	rlog_name(name, first, "seg");
 	r = rlog_file_open(l->ops, l->conf.dir, name, RLOG_OPEN_WRITE, &f);
 	if (r == 0)
-		r = rlog_file_zero_used(&f, offset, bytes);
+		r = rlog_file_zero(&f, offset, to);
 	return r < 0 ? r : l->ops->fdatasync(l->ops->ctx, f.fd);
+}
+
+/* How far segment @first may differ from zero: as far as it is used when this process wrote it, else all of it. */
+static uint64_t zero_to(const struct rlog *l, leash_seq first, uint64_t bytes)
+{
+	for (size_t i = 0; l->n_damage == 0 && i < l->n_segs; i++)
+		if (l->segs[i].first == first)
+			return l->segs[i].used_bytes;
+	return bytes;
 }
 
 /*
@@ -135,7 +145,7 @@ static int cut_apply(struct rlog *l, leash_seq seq)
 	if (r == 0)
 		r = l->ops->sync_dir(l->ops->ctx, l->conf.dir);
 	if (r == 0)
-		r = zero_behind(l, firsts[keep], scan.offset, scan.bytes);
+		r = zero_behind(l, firsts[keep], scan.offset, zero_to(l, firsts[keep], scan.bytes));
 	return r;
 }
 

@@ -79,27 +79,6 @@ int rlog_file_zero(const struct rlog_file *f, uint64_t from, uint64_t to)
 	return 0;
 }
 
-int rlog_file_zero_used(const struct rlog_file *f, uint64_t from, uint64_t to)
-{
-	_cleanup_(freep) uint8_t *chunk = malloc(ZERO_BYTES);
-
-	if (!chunk)
-		return -ENOMEM;
-	while (from < to) {
-		size_t n = (size_t)MIN2(to - from, (uint64_t)ZERO_BYTES), got = 0;
-		int r = f->ops->pread(f->ops->ctx, f->fd, chunk, n, from, &got);
-
-		if (r < 0 && r != -EIO) /* a bad spot is written over */
-			return r;
-		if (r < 0 || got < n || memcmp(chunk, zeroes, n) != 0)
-			r = rlog_file_zero(f, from, from + n);
-		if (r < 0)
-			return r;
-		from += n;
-	}
-	return 0;
-}
-
 /* Writes a new file and syncs it. On an error it may be there in part. */
 static int file_make(const struct rlog_ops *ops, const char *dir, const char *name, const void *p, size_t len)
 {

@@ -37,9 +37,6 @@ int rlog_file_open_settled(const struct rlog_ops *ops, const char *dir, const ch
 int rlog_file_write(const struct rlog_file *f, const void *p, size_t len, uint64_t offset) _must_check_;
 int rlog_file_zero(const struct rlog_file *f, uint64_t from, uint64_t to) _must_check_;
 
-/* Makes @from..@to zero where it is not, without writing where it is. */
-int rlog_file_zero_used(const struct rlog_file *f, uint64_t from, uint64_t to) _must_check_;
-
 /* Makes @dir/@name with this content, whole or not at all: temporary file, sync, rename, sync of the directory. */
 int rlog_file_put(const struct rlog_ops *ops, const char *dir, const char *name, const void *p, size_t len) _must_check_;
 

@@ -316,9 +316,10 @@ static int seg_from_records(struct rlog *l, leash_seq later)
 	return r == RLOG_E_FULL ? 0 : r;
 }
 
+/* All of it is written, whatever the page cache says of it: after a failed sync that may be a lie (R11). */
 static int seg_cut_torn(struct rlog *l, const struct rlog_seg *seg)
 {
-	int r = rlog_file_zero_used(&l->active, seg->used_bytes, seg->bytes);
+	int r = rlog_file_zero(&l->active, seg->used_bytes, seg->bytes);
 
 	if (r == 0)
 		r = l->ops->fdatasync(l->ops->ctx, l->active.fd);

@@ -74,7 +74,7 @@ static int has_segments(const struct rlog *l, bool *ret_there)
 static int meta_create(struct rlog *l, const char *engine, const char *node, leash_id incarnation)
 {
 	struct rlog_meta m = { .incarnation = incarnation };
-	bool mark, segments;
+	bool mark = false, segments = false;
 	int r = has_file(l, "mark", &mark);
 
 	if (r == 0)
@@ -107,7 +107,7 @@ static int meta_open(struct rlog *l, const char *engine, const char *node, leash
 /* No mark: a directory whose making was interrupted, or one that lost it. */
 static int mark_missing(struct rlog *l)
 {
-	bool segments;
+	bool segments = false;
 	int r = has_segments(l, &segments);
 
 	if (r < 0)
@@ -142,7 +142,7 @@ static int leftovers_remove(struct rlog *l)
 
 static int reserve_open(struct rlog *l)
 {
-	bool there;
+	bool there = false;
 	int r = has_file(l, "reserve", &there);
 
 	if (r < 0)

@@ -51,10 +51,12 @@ struct drv_answer {
 	leash_epoch epoch;
 };
 
-/* What the surroundings do for the driver. Calls return at once; what takes time comes back as a drv_...() call,
- * never from inside the io call. */
+/* What the surroundings do for the driver. Calls return at once; what takes time comes back as a drv_...() call, later
+ * or from inside the io call: in that case it is queued until the state machine's step is through. */
 struct drv_io {
 	void *ctx;
+
+	uint64_t (*real_ns)(void *ctx); /* CLOCK_REALTIME, for record headers: information only */
 
 	/* --- log; done in the order asked for */
 	void (*append)(void *ctx, struct drv_rec *const *recs, size_t n); /* takes references of its own -> drv_durable */
@@ -63,13 +65,15 @@ struct drv_io {
 	void (*meta)(void *ctx, uint64_t ticket, const struct rep_meta *meta); /* -> drv_meta_done */
 	void (*set_aside)(void *ctx);                                     /* damage -> drv_incarnation */
 	void (*mark)(void *ctx, leash_seq seq);                           /* lazily; no answer */
-	void (*retain)(void *ctx, leash_seq keep_from);                   /* -> drv_trimmed when something went */
+	/* Retention may remove what lies before @keep_from, by its own policy -> drv_trimmed when something went. */
+	void (*retain)(void *ctx, leash_seq keep_from);
 	/* Records that are not in the cache any more, for a stream -> drv_fetched. One request per node at a time. */
 	void (*fetch)(void *ctx, const char *node, leash_seq first, leash_seq last, size_t bytes_max);
 
 	/* --- network */
 	void (*send)(void *ctx, const char *node, enum rep_link link, const struct rep_msg *m); /* drops it when down */
-	/* Sends records with @head. False: the connection's output is full (drv_writable() when it has drained) or down. */
+	/* Sends records with @head (n_recs is set, recs is not). False: nothing was sent, the connection's output is full
+	 * (drv_writable() when it has drained) or down. */
 	bool (*send_records)(void *ctx, const char *node, const struct rep_msg *head, struct drv_rec *const *recs,
 		size_t n);
 
@@ -88,15 +92,19 @@ struct drv_io {
 };
 
 struct drv_conf {
-	uint64_t cache_bytes;        /* newest records kept in memory */
-	uint64_t uncommitted_bytes;  /* appended and not committed: bound */
+	uint64_t cache_bytes;        /* newest records kept in memory; what is not durable yet is kept in any case */
+	uint64_t uncommitted_bytes;  /* primary: appended and not committed; follower: accepted and not durable: bound */
+	uint32_t uncommitted_max;    /* likewise, records; of the state machine's configuration */
 	uint32_t record_bytes_max;   /* header and body */
 	uint64_t batch_bytes;        /* of one RECORDS message */
-	uint64_t retention_bytes, retention_time_ns; /* 0 = keep all; see drv_segments */
 };
+
+/* Bytes a record takes in the log beside header and body, at most: for the account that drv_room() opens. */
+#define DRV_RECORD_OVERHEAD 64
 
 struct drv;
 
+/* @chain: at @log->end. 0; -ENOMEM; -EINVAL: the configuration makes no sense. */
 int drv_new(const struct drv_conf *conf, const struct rep_conf *rconf, const struct rep_meta *meta,
 	const struct rep_log *log, struct leash_chain chain, const struct drv_io *io, uint64_t now_ns,
 	struct drv **ret_drv) _must_check_;
@@ -109,13 +117,26 @@ struct rep *drv_rep(struct drv *d);
  * records, which have calls of their own) and does what the state machine asks for. */
 void drv_event(struct drv *d, const struct rep_event *ev);
 
-/* A RECORDS message: m->recs and the records themselves, one drv_rec each (references stay the caller's). */
+/*
+ * A RECORDS message: m->recs and the records themselves, one drv_rec each (references stay the caller's). Their chain is
+ * checked, and where they meet this log's end it must close: a chain that does not although epoch and position fit
+ * means damage, here or there. Such records are not taken, and a note (REP_NOTE_VIOLATION) says so.
+ */
 void drv_records(struct drv *d, const char *from, enum rep_link link, const struct rep_msg *m,
 	struct drv_rec *const *recs, uint64_t now_ns);
 
 /*
+ * False: what was accepted and is not durable yet has reached its bound. Read no more RECORDS from peers until io->room;
+ * messages that come all the same are dropped at twice the bound (the primary sends again).
+ */
+bool drv_wants_records(const struct drv *d);
+
+/* The cluster id, as far as known: the seed of rec_identify(). 0: none. */
+leash_id drv_cluster(const struct drv *d);
+
+/*
  * A client's append. @body is copied. The answer comes through io->answer with @waiter, perhaps from inside this call.
- * A waiter that goes away is taken out with drv_forget().
+ * A waiter (not NULL, one append at a time) that goes away is taken out with drv_forget().
  */
 void drv_submit(struct drv *d, struct bytes body, void *waiter, uint64_t now_ns);
 void drv_forget(struct drv *d, void *waiter);
@@ -133,8 +154,8 @@ void drv_incarnation(struct drv *d, leash_id incarnation, leash_seq end, struct 
 void drv_fetched(struct drv *d, const char *node, struct drv_rec *const *recs, size_t n, uint64_t now_ns); /* 0: failed */
 void drv_writable(struct drv *d, const char *node, uint64_t now_ns);
 
-/* How much room the log has for appends without asking the file system for space, bytes. A primary refuses appends
- * beyond it (DRV_ANS_DISK_FULL) early: a record that has a number must find room. */
+/* How much room the log has for appends behind what is durable (drv_durable() comes first), bytes; UINT64_MAX: enough.
+ * A primary refuses appends beyond it (DRV_ANS_DISK_FULL) early: a record that has a number must find room. */
 void drv_room(struct drv *d, uint64_t bytes);
 
 /* CLOCK_BOOTTIME ns at which drv_event(REP_EV_TICK) is due at the latest. */

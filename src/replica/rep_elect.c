@@ -296,6 +296,8 @@ static void begin_suspicion(struct rep *r, const char *why)
 	r->suspect.why = why;
 	r->suspect.since_ns = r->now_ns;
 	ask_members(r);
+	if (r->cfg.epoch == 0)
+		return; /* a cluster just founded: nobody is suspected */
 	if (r->suspect.noted_ns == 0 || r->now_ns - r->suspect.noted_ns > 10 * r->conf.failure_timeout_ns) {
 		r->suspect.noted_ns = r->now_ns;
 		rep_note(r, REP_NOTE_SUSPECT, suspect_name(r), r->cfg.epoch, r->end, why);

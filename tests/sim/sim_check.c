@@ -47,6 +47,21 @@ void simcheck_commit(struct sim *s, int node, leash_seq commit)
 	n->commit_seen = commit;
 }
 
+/* Every member of the set in etcd, by name and incarnation, has everything committed on its disk: each may become
+ * primary at this moment (R1, R2, R8). */
+void simcheck_insync(struct sim *s)
+{
+	const struct rep_insync *set = &s->etcd.now.insync;
+
+	for (uint32_t k = 0; k < set->n_members; k++) {
+		const struct simdisk_state *d = &s->nodes[sim_index(s, set->members[k].node)].disk;
+
+		if (d->exists && d->meta.incarnation == set->members[k].incarnation && d->synced < s->committed_end)
+			sim_broken(s, "%s is in the in-sync set, but its disk has only %" PRIu64 " of %" PRIu64 " committed records",
+				set->members[k].node, d->synced, s->committed_end);
+	}
+}
+
 /* The moment an answer leaves a node. */
 void simcheck_answer(struct sim *s, int op, leash_seq seq, bool conflict)
 {

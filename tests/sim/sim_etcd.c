@@ -172,6 +172,7 @@ static void apply(struct sim *s, struct etcd_call *c)
 		v->insync.n_members > 1 ? " " : "", v->insync.n_members > 1 ? v->insync.members[1].node : "",
 		v->insync.n_members > 2 ? " " : "", v->insync.n_members > 2 ? v->insync.members[2].node : "",
 		v->insync.n_members > 3 ? " " : "", v->insync.n_members > 3 ? v->insync.members[3].node : "");
+	simcheck_insync(s);
 	simetcd_changed(s);
 }
 

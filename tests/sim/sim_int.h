@@ -222,6 +222,7 @@ void simclient_room(struct sim *s, int node);
 /* sim_check.c */
 void simcheck_step(struct sim *s, int node);
 void simcheck_commit(struct sim *s, int node, leash_seq commit);
+void simcheck_insync(struct sim *s);
 void simcheck_answer(struct sim *s, int op, leash_seq seq, bool conflict);
 void simcheck_epoch(struct sim *s, int node, leash_epoch epoch, leash_id run);
 void simcheck_rest(struct sim *s);

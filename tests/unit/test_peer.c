@@ -439,6 +439,31 @@ START_TEST(hello_that_makes_no_sense)
 }
 END_TEST
 
+START_TEST(hello_with_strings_at_their_bound)
+{
+	for (size_t over = 0; over < 2; over++) {
+		uint8_t p[300];
+		struct enc e = enc_of(p, sizeof p);
+		struct peer_hello back;
+
+		enc_u32le(&e, PEER_VERSION);
+		enc_u8(&e, PEER_KIND_TOOL);
+		enc_u8(&e, LEASH_NAME_MAX); /* engine */
+		for (size_t i = 0; i < LEASH_NAME_MAX; i++)
+			enc_u8(&e, 'e');
+		enc_u8(&e, 0); /* node */
+		enc_u8(&e, (uint8_t)(LEASH_ADDR_MAX + over)); /* address */
+		for (size_t i = 0; i < LEASH_ADDR_MAX + over; i++)
+			enc_u8(&e, 'a');
+		enc_u8(&e, 0); /* release */
+		for (int i = 0; i < 4; i++)
+			enc_u64le(&e, 0);
+		ck_assert_int_eq(peer_hello_decode((struct bytes){ p, enc_len(&e) }, PEER_HELLO, &back),
+			over ? PEER_E_MALFORMED : 0);
+	}
+}
+END_TEST
+
 START_TEST(reject_round_trip)
 {
 	_cleanup_(buf_deinit) struct buf out = BUF_NULL;
@@ -649,6 +674,34 @@ START_TEST(records_out_of_order)
 }
 END_TEST
 
+/* A header whose body was taken from another record, both whole by themselves. */
+START_TEST(records_with_foreign_bodies)
+{
+	_cleanup_(buf_deinit) struct buf two = BUF_NULL;
+
+	make_records(&two, 50, 2);
+	size_t one = buf_len(&two) / 2;
+	const struct bytes pieces[] = { { buf_head(&two), REC_HEADER_BYTES },
+		{ buf_head(&two) + one + REC_HEADER_BYTES, one - REC_HEADER_BYTES } };
+	const struct rep_msg m = { .type = REP_MSG_RECORDS, .epoch = 3, .n_recs = 1 };
+	const struct peer_records data = { .status = PEER_ST_OK, .n = 1 };
+	for (int i = 0; i < 2; i++) {
+		_cleanup_(buf_deinit) struct buf out = BUF_NULL;
+		struct peer_records back_data;
+		struct rep_msg back;
+		struct frame f;
+
+		ck_assert_int_eq(i ? peer_records_data_encode(&out, &data, pieces, 2) :
+				     peer_records_encode(&out, &m, pieces, 2), 0);
+		for (size_t k = 0; k < 2; k++)
+			ck_assert_int_eq(buf_put(&out, pieces[k].p, pieces[k].len), 0);
+		ck_assert_int_eq(frame_next((struct bytes){ buf_head(&out), buf_len(&out) }, 10000, &f), 0);
+		ck_assert_int_eq(i ? peer_records_data_decode(f.payload, views, 16, &back_data) :
+				     peer_replica_decode(f.payload, SEED, &scratch, &back), PEER_E_RECORD);
+	}
+}
+END_TEST
+
 /* A bit that flips inside a record is found even where the frame's checksum was made after it. */
 START_TEST(records_flipped_bits)
 {
@@ -834,6 +887,7 @@ int main(void)
 	tcase_add_test(t, hello_round_trip);
 	tcase_add_test(t, hello_of_another_version);
 	tcase_add_test(t, hello_that_makes_no_sense);
+	tcase_add_test(t, hello_with_strings_at_their_bound);
 	tcase_add_test(t, reject_round_trip);
 	tcase_add_loop_test(t, replica_round_trip, REP_MSG_LEAD, REP_MSG_DAMAGED + 1);
 	tcase_add_test(t, replica_single_fields);
@@ -842,6 +896,7 @@ int main(void)
 	tcase_add_test(t, history_must_rise);
 	tcase_add_test(t, records_round_trip);
 	tcase_add_test(t, records_out_of_order);
+	tcase_add_test(t, records_with_foreign_bodies);
 	tcase_add_test(t, records_flipped_bits);
 	tcase_add_test(t, data_round_trips);
 	tcase_add_test(t, data_that_makes_no_sense);

@@ -119,6 +119,8 @@ static const struct {
 	{ "*1\r\n$\r\n", "<invalid bulk length>" },
 	{ "*1\r\n$536870913\r\n", "<invalid bulk length>" },
 	{ "*1\r\n$999999999999\r\n", "<invalid bulk length>" },
+	{ "*1\r\n$4\r\nPINGx\n", "<expected CRLF at the end of a bulk string>" },
+	{ "*1\r\n$4\r\nPING\rx", "<expected CRLF at the end of a bulk string>" },
 	{ "*1\r\n$4\r\nPINGxx", "<expected CRLF at the end of a bulk string>" },
 	{ "*3\r\n$3\r\nfoo\r\n$3\r\na\r\nb\r\n$1\r\nc\r\n", "<expected CRLF at the end of a bulk string>" },
 };

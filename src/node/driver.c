@@ -1,0 +1,264 @@
+#include "node/drv_int.h"
+
+#include <errno.h>
+
+/* ------------------------------------------------------------------------------------------------------------- life */
+
+int drv_new(const struct drv_conf *conf, const struct rep_conf *rconf, const struct rep_meta *meta,
+	const struct rep_log *log, struct leash_chain chain, const struct drv_io *io, uint64_t now_ns,
+	struct drv **ret_drv)
+{
+	struct drv *d;
+	int r;
+
+	if (conf->uncommitted_bytes == 0 || conf->uncommitted_max == 0 || conf->batch_bytes == 0 ||
+		conf->record_bytes_max < REC_HEADER_BYTES + REC_BODY_BYTES_MIN)
+		return -EINVAL;
+	d = calloc(1, sizeof *d);
+	if (!d)
+		return -ENOMEM;
+	d->conf = *conf;
+	d->io = *io;
+	d->cluster = meta->cluster;
+	d->now_ns = now_ns;
+	d->end = d->handed = d->durable = log->end;
+	d->marked = log->mark;
+	d->chain = chain;
+	d->end_epoch = log->n_history && log->end >= log->start ? log->history[log->n_history - 1].epoch : 0;
+	d->room_bytes = UINT64_MAX;
+	d->retain_ns = now_ns + DRV_RETAIN_NS;
+	d->deferred_tail = &d->deferred;
+	cache_reset(&d->cache, log->end);
+	r = rep_new(rconf, meta, log, now_ns, &d->rep);
+	if (r < 0) {
+		drv_free(d);
+		return r;
+	}
+	*ret_drv = d;
+	return 0;
+}
+
+void drv_free(struct drv *d)
+{
+	struct drv_deferred *f;
+
+	if (!d)
+		return;
+	while ((f = drv_deferred_take(d)))
+		drv_deferred_free(f);
+	wait_deinit(&d->wait);
+	cache_deinit(&d->cache);
+	rep_free(d->rep);
+	free(d);
+}
+
+struct rep *drv_rep(struct drv *d) { return d->rep; }
+leash_id drv_cluster(const struct drv *d) { return d->cluster; }
+uint64_t drv_wakeup_ns(const struct drv *d) { return rep_wakeup_ns(d->rep); }
+
+struct drv_rec *drv_cached(struct drv *d, leash_seq seq)
+{
+	struct drv_rec *rec = cache_get(&d->cache, seq);
+
+	return rec ? drv_rec_ref(rec) : NULL;
+}
+
+/* --------------------------------------------------------------------------------------------------- what comes in */
+
+static bool has_a_call_of_its_own(const struct rep_event *ev)
+{
+	switch (ev->kind) {
+	case REP_EV_DURABLE:
+	case REP_EV_CUT:
+	case REP_EV_META:
+	case REP_EV_FULL:
+	case REP_EV_TRIMMED:
+	case REP_EV_INCARNATION: return true;
+	case REP_EV_MSG: return ev->msg.msg->n_recs > 0;
+	case REP_EV_TICK:
+	case REP_EV_VIEW:
+	case REP_EV_TXN:
+	case REP_EV_LEASE:
+	case REP_EV_LINK:
+	case REP_EV_HANDOVER: break;
+	}
+	return false;
+}
+
+void drv_event(struct drv *d, const struct rep_event *ev)
+{
+	struct drv_input in = { .ev = *ev };
+
+	must(!has_a_call_of_its_own(ev));
+	drv_feed(d, &in);
+}
+
+bool drv_wants_records(const struct drv *d)
+{
+	return d->backlog_bytes < d->conf.uncommitted_bytes;
+}
+
+void drv_records(struct drv *d, const char *from, enum rep_link link, const struct rep_msg *m,
+	struct drv_rec *const *recs, uint64_t now_ns)
+{
+	struct drv_input in = { .ev = { .kind = REP_EV_MSG, .now_ns = now_ns,
+					.msg = { .from = from, .link = link, .msg = m } },
+		.recs = recs };
+
+	d->peers_wait |= !drv_wants_records(d);
+	if (d->backlog_bytes / 2 >= d->conf.uncommitted_bytes)
+		return; /* lost, as a message may be */
+	drv_feed(d, &in);
+	d->peers_wait |= !drv_wants_records(d);
+}
+
+void drv_durable(struct drv *d, leash_seq seq, uint64_t now_ns)
+{
+	drv_feed(d, &(struct drv_input){ .ev = { .kind = REP_EV_DURABLE, .now_ns = now_ns, .seq = seq } });
+}
+
+void drv_cut_done(struct drv *d, leash_seq seq, struct leash_chain chain, uint64_t now_ns)
+{
+	drv_feed(d, &(struct drv_input){ .ev = { .kind = REP_EV_CUT, .now_ns = now_ns, .seq = seq }, .chain = chain });
+}
+
+void drv_meta_done(struct drv *d, uint64_t ticket, uint64_t now_ns)
+{
+	drv_feed(d, &(struct drv_input){ .ev = { .kind = REP_EV_META, .now_ns = now_ns, .ticket = ticket } });
+}
+
+void drv_disk_full(struct drv *d, leash_seq end, struct leash_chain chain, uint64_t now_ns)
+{
+	drv_feed(d, &(struct drv_input){ .ev = { .kind = REP_EV_FULL, .now_ns = now_ns, .seq = end }, .chain = chain });
+}
+
+void drv_trimmed(struct drv *d, leash_seq start, uint64_t now_ns)
+{
+	drv_feed(d, &(struct drv_input){ .ev = { .kind = REP_EV_TRIMMED, .now_ns = now_ns, .seq = start } });
+}
+
+void drv_incarnation(struct drv *d, leash_id incarnation, leash_seq end, struct leash_chain chain, uint64_t now_ns)
+{
+	drv_feed(d, &(struct drv_input){
+			    .ev = { .kind = REP_EV_INCARNATION, .now_ns = now_ns, .incarnation = { incarnation, end } },
+			    .chain = chain });
+}
+
+void drv_room(struct drv *d, uint64_t bytes)
+{
+	d->room_bytes = bytes;
+}
+
+/* ----------------------------------------------------------------------------------------------------------- appends */
+
+static void answer(struct drv *d, void *waiter, enum drv_answer_kind kind, const struct rep_verdict *v)
+{
+	struct drv_answer a = { .kind = kind, .seq = v ? v->seq : 0, .epoch = v ? v->epoch : 0 };
+
+	d->room_wanted |= kind == DRV_ANS_HOLD;
+	d->io.answer(d->io.ctx, waiter, &a);
+}
+
+/* Known or in conflict with what is in the log: due when that commits (R14). */
+static void answer_at_commit(struct drv *d, void *waiter, enum drv_answer_kind kind, const struct rep_verdict *v)
+{
+	if (v->seq <= rep_commit(d->rep))
+		answer(d, waiter, kind, v);
+	else if (d->wait.n >= 2 * (uint64_t)d->conf.uncommitted_max || wait_add(&d->wait, waiter, v->seq, kind) < 0)
+		answer(d, waiter, DRV_ANS_HOLD, NULL); /* asked again, it gets the same answer */
+}
+
+/* The bounds that the driver keeps; true: none is in the way. */
+static bool bounds_allow(struct drv *d, void *waiter, uint32_t bytes)
+{
+	if (d->uncommitted_bytes >= d->conf.uncommitted_bytes) {
+		answer(d, waiter, DRV_ANS_HOLD, NULL);
+		return false;
+	}
+	if (d->room_bytes != UINT64_MAX && d->backlog_bytes + bytes + DRV_RECORD_OVERHEAD > d->room_bytes) {
+		answer(d, waiter, DRV_ANS_DISK_FULL, NULL);
+		return false;
+	}
+	return true;
+}
+
+/* @rec has the body and its identity; it gets its place, its header and its chain. */
+static void append(struct drv *d, struct drv_rec *rec, const struct rep_rec *r)
+{
+	rec->h.epoch = r->epoch;
+	rec->h.seq = r->seq;
+	rec->h.log_time_ns = r->log_time_ns;
+	rec->h.real_time_ns = d->io.real_ns(d->io.ctx);
+	rec_header_seal(&rec->h, d->chain);
+	rec_header_encode(&rec->h, rec->bytes);
+	if (d->own_from == 0)
+		d->own_from = r->seq;
+	d->uncommitted_bytes += r->bytes;
+	drv_append(d, rec);
+}
+
+static void submit_new(struct drv *d, struct bytes body, const struct rec_ident *ident, void *waiter, uint64_t now_ns)
+{
+	struct rec_header h = { .body_bytes = (uint32_t)body.len, .body_hash = rec_body_hash(body) };
+	uint32_t bytes = REC_HEADER_BYTES + (uint32_t)body.len;
+	struct rep_verdict v;
+	struct drv_rec *rec;
+
+	if (!bounds_allow(d, waiter, bytes))
+		return;
+	rec = drv_rec_new(&h, ident, body);
+	if (!rec || wait_add(&d->wait, waiter, d->end + 1, DRV_ANS_OK) < 0) {
+		drv_rec_unref(rec);
+		answer(d, waiter, DRV_ANS_HOLD, NULL);
+		return;
+	}
+	v = rep_submit(d->rep, ident, bytes, now_ns);
+	must(v.kind == REP_V_NEW && v.seq == d->end + 1); /* it said so a moment ago */
+	append(d, rec, &v.rec);
+}
+
+void drv_submit(struct drv *d, struct bytes body, void *waiter, uint64_t now_ns)
+{
+	struct rec_ident ident;
+	struct rec_body b;
+	struct rep_verdict v;
+
+	d->now_ns = MAX2(d->now_ns, now_ns);
+	if (body.len > d->conf.record_bytes_max - REC_HEADER_BYTES) {
+		answer(d, waiter, DRV_ANS_TOO_BIG, NULL);
+		return;
+	}
+	if (rec_body_decode(body, &b) != 0) {
+		answer(d, waiter, DRV_ANS_INVALID, NULL);
+		return;
+	}
+	ident = rec_identify(&b, d->cluster);
+	v = rep_peek(d->rep, &ident);
+	switch (v.kind) {
+	case REP_V_NEW: submit_new(d, body, &ident, waiter, now_ns); break;
+	case REP_V_KNOWN: answer_at_commit(d, waiter, DRV_ANS_KNOWN, &v); break;
+	case REP_V_CONFLICT: answer_at_commit(d, waiter, DRV_ANS_CONFLICT, &v); break;
+	case REP_V_NOT_PRIMARY: answer(d, waiter, DRV_ANS_NOT_PRIMARY, &v); break;
+	case REP_V_HOLD: answer(d, waiter, DRV_ANS_HOLD, &v); break;
+	case REP_V_UNKNOWN_SESSION: answer(d, waiter, DRV_ANS_UNKNOWN_SESSION, &v); break;
+	case REP_V_SESSION_ORDER: answer(d, waiter, DRV_ANS_SESSION_ORDER, &v); break;
+	case REP_V_OLD: answer(d, waiter, DRV_ANS_OLD, &v); break;
+	case REP_V_FULL: answer(d, waiter, DRV_ANS_DEDUP_FULL, &v); break;
+	}
+}
+
+void drv_forget(struct drv *d, void *waiter)
+{
+	wait_forget(&d->wait, waiter);
+}
+
+void drv_flush(struct drv *d, uint64_t now_ns)
+{
+	d->now_ns = MAX2(d->now_ns, now_ns);
+	if (d->stepping || d->flushing)
+		return; /* called from inside an io call; the turn ends later */
+	d->flushing = true;
+	drv_hand_over(d);
+	stream_pump_all(d);
+	d->flushing = false;
+}

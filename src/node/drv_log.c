@@ -1,0 +1,159 @@
+/*
+ * The driver's account of its log: what was accepted (end), what io->append has (handed), what is durable, and the
+ * chain at the end. It follows the state machine's account step by step.
+ */
+#include "node/drv_int.h"
+
+static uint64_t log_bytes(const struct drv_rec *rec)
+{
+	return drv_rec_size(rec) + DRV_RECORD_OVERHEAD;
+}
+
+void drv_append(struct drv *d, struct drv_rec *rec)
+{
+	must(rec->h.seq == d->end + 1 && !d->cutting);
+	cache_push(&d->cache, rec);
+	d->end = rec->h.seq;
+	d->end_epoch = rec->h.epoch;
+	d->chain = rec->h.chain;
+	d->backlog_bytes += log_bytes(rec);
+}
+
+/* Everything accepted and not yet with io->append. io may call back from inside: the account comes first. */
+void drv_hand_over(struct drv *d)
+{
+	struct drv_rec *recs[DRV_APPEND_MAX];
+
+	while (d->handed < d->end) {
+		size_t n = 0;
+
+		while (d->handed < d->end && n < ARRAY_SIZE(recs)) {
+			struct drv_rec *rec = cache_get(&d->cache, ++d->handed);
+
+			must(rec); /* what is not durable is in the cache */
+			recs[n++] = drv_rec_ref(rec);
+		}
+		d->io.append(d->io.ctx, recs, n);
+		for (size_t i = 0; i < n; i++)
+			drv_rec_unref(recs[i]);
+	}
+}
+
+void drv_trim_cache(struct drv *d)
+{
+	leash_seq floor = d->own_from ? MIN2(d->durable, d->own_from - 1) : d->durable;
+
+	cache_evict(&d->cache, d->conf.cache_bytes, floor);
+}
+
+void drv_commit(struct drv *d, leash_seq seq)
+{
+	if (d->own_from) {
+		for (; d->own_from <= MIN2(seq, d->end); d->own_from++)
+			d->uncommitted_bytes -= drv_rec_size(cache_get(&d->cache, d->own_from));
+	}
+	drv_trim_cache(d);
+}
+
+void drv_mark(struct drv *d, leash_seq seq)
+{
+	seq = MIN2(seq, d->durable);
+	if (seq <= d->marked || d->cutting)
+		return;
+	d->marked = seq;
+	d->io.mark(d->io.ctx, seq);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- cuts */
+
+/* The log ends at @end now. */
+static void ends_at(struct drv *d, leash_seq end)
+{
+	const struct drv_rec *last;
+
+	cache_cut(&d->cache, end);
+	last = cache_get(&d->cache, end);
+	d->end = end;
+	d->end_epoch = last ? last->h.epoch : 0;
+	d->handed = MIN2(d->handed, end);
+	d->durable = MIN2(d->durable, end);
+	d->marked = MIN2(d->marked, end);
+	d->backlog_bytes = 0;
+	for (leash_seq s = d->durable + 1; s <= end; s++)
+		d->backlog_bytes += log_bytes(cache_get(&d->cache, s));
+	stream_cut(d);
+}
+
+void drv_truncate(struct drv *d, leash_seq seq)
+{
+	drv_hand_over(d); /* what is cut is kept in a side file, and so it must be in the log first */
+	ends_at(d, seq);
+	d->cutting = true;
+	d->io.truncate(d->io.ctx, seq);
+}
+
+void drv_reset(struct drv *d, leash_seq start, struct leash_chain base)
+{
+	drv_hand_over(d);
+	ends_at(d, MIN2(start - 1, d->end));
+	cache_reset(&d->cache, start - 1);
+	d->end = d->handed = d->durable = start - 1;
+	d->end_epoch = 0;
+	d->marked = d->backlog_bytes = 0;
+	d->cutting = d->resetting = true;
+	d->io.reset(d->io.ctx, start, base);
+}
+
+/* ----------------------------------------------------------------------------------------------- what the log says */
+
+static bool on_durable(struct drv *d, leash_seq seq)
+{
+	if (d->cutting || seq <= d->durable)
+		return false; /* of before the cut */
+	seq = MIN2(seq, d->handed);
+	for (leash_seq s = d->durable + 1; s <= seq; s++)
+		d->backlog_bytes -= log_bytes(cache_get(&d->cache, s));
+	d->durable = seq;
+	drv_trim_cache(d);
+	return true;
+}
+
+static bool on_cut(struct drv *d, leash_seq seq, struct leash_chain chain)
+{
+	if (!d->cutting || seq != d->end)
+		return false; /* a second cut is under way; its answer comes */
+	d->cutting = d->resetting = false;
+	d->handed = d->durable = seq;
+	d->backlog_bytes = 0;
+	d->chain = chain;
+	return true;
+}
+
+static bool on_end(struct drv *d, leash_seq end, struct leash_chain chain)
+{
+	if (d->resetting || end >= d->end)
+		return false; /* cut lower already */
+	ends_at(d, end);
+	d->chain = chain;
+	return true;
+}
+
+bool drv_log_input(struct drv *d, const struct drv_input *in)
+{
+	switch (in->ev.kind) {
+	case REP_EV_DURABLE: return on_durable(d, in->ev.seq);
+	case REP_EV_CUT: return on_cut(d, in->ev.seq, in->chain);
+	case REP_EV_FULL: return on_end(d, in->ev.seq, in->chain);
+	case REP_EV_INCARNATION: (void)on_end(d, in->ev.incarnation.end, in->chain); return true;
+	case REP_EV_TICK:
+	case REP_EV_VIEW:
+	case REP_EV_TXN:
+	case REP_EV_LEASE:
+	case REP_EV_LINK:
+	case REP_EV_MSG:
+	case REP_EV_META:
+	case REP_EV_TRIMMED:
+	case REP_EV_HANDOVER: break;
+	}
+	return true;
+}

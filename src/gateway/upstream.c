@@ -9,6 +9,12 @@
 #include "gateway/diag_gateway.h"
 #include "gateway/upstream_int.h"
 
+/*
+ * A node that refuses as not primary is not asked again before it says something new of itself, or this time is over: what
+ * it said last may have been before it came to lead.
+ */
+#define DENIED_NS (100 * NS_PER_MS)
+
 /* ------------------------------------------------------------------------------------------------ what nodes say */
 
 static void touch(struct upstream *u)
@@ -25,7 +31,7 @@ static struct node_link *current(const struct upstream *u)
 static void tell_book(struct upstream *u, const struct node_link *n)
 {
 	if (n->role == PEER_ROLE_PRIMARY && n->epoch > u->target.epoch)
-		(void)book_offer(u->slot, n->epoch, n->node, link_address(n->link), n->run); /* -ENOMEM: next time */
+		(void)!book_offer(u->slot, n->epoch, n->node, link_address(n->link), n->run); /* -ENOMEM: next time */
 }
 
 static void on_up(void *ctx, const struct peer_hello *w)
@@ -36,7 +42,8 @@ static void on_up(void *ctx, const struct peer_hello *w)
 	n->epoch = w->epoch;
 	n->run = w->run;
 	n->commit = w->commit;
-	n->denied = n->serving = n->holding = n->told = false;
+	n->serving = n->holding = n->told = false;
+	n->denied_until_ns = 0;
 	n->n_insync = n->min_insync = 0;
 	n->limits = (struct pipe_limits){ w->in_flight_messages_max, w->in_flight_bytes_max };
 	(void)snprintf(n->says, sizeof n->says, "%s", w->node);
@@ -65,12 +72,12 @@ static void on_status(void *ctx, const struct peer_status *s)
 	n->holding = s->holding;
 	n->n_insync = s->n_insync;
 	n->min_insync = s->min_insync;
-	n->denied = false;
+	n->denied_until_ns = 0;
 	n->told = true;
 	tell_book(u, n);
 	/* A node knows of others that etcd has not told us of (yet). */
 	if (s->leader[0] && s->leader_address[0])
-		(void)book_learn(u->slot, s->leader, s->leader_address);
+		(void)!book_learn(u->slot, s->leader, s->leader_address);
 	touch(u);
 }
 
@@ -81,7 +88,7 @@ static void on_result(void *ctx, const struct peer_result *r)
 	uint64_t now_ns = clk_boot_ns();
 
 	if (r->status == PEER_ST_NOT_PRIMARY)
-		n->denied = true;
+		n->denied_until_ns = now_ns + DENIED_NS;
 	pipe_result(u->pipe, link_conn(n->link), r, now_ns);
 	touch(u);
 }
@@ -190,15 +197,20 @@ static void follow_book(struct upstream *u)
 /* --------------------------------------------------------------------------------------------------------- retarget */
 
 /* The node that says that it leads, in the highest epoch and none below what is known (R5; B7 of the design's rules). */
-static struct node_link *choose(const struct upstream *u)
+static struct node_link *choose(struct upstream *u, uint64_t now_ns)
 {
 	struct node_link *best = NULL;
 
+	u->denied_until_ns = UINT64_MAX;
 	for (uint32_t i = 0; i < u->n_nodes; i++) {
 		struct node_link *n = u->nodes[i];
 
-		if (!link_is_up(n->link) || n->role != PEER_ROLE_PRIMARY || n->denied || n->epoch < u->target.epoch)
+		if (!link_is_up(n->link) || n->role != PEER_ROLE_PRIMARY || n->epoch < u->target.epoch)
 			continue;
+		if (now_ns < n->denied_until_ns) {
+			u->denied_until_ns = MIN2(u->denied_until_ns, n->denied_until_ns);
+			continue;
+		}
 		if (!best || n->epoch > best->epoch)
 			best = n;
 	}
@@ -233,7 +245,7 @@ static void found(struct upstream *u, struct node_link *n, uint64_t now_ns)
 
 static void retarget(struct upstream *u, uint64_t now_ns)
 {
-	struct node_link *best = choose(u);
+	struct node_link *best = choose(u, now_ns);
 
 	if (!best) {
 		if (u->primary || u->attached || pipe_conn(u->pipe))
@@ -384,6 +396,12 @@ void upstream_pump(struct upstream *u, uint64_t now_ns)
 	count(u);
 }
 
+void upstream_look(struct upstream *u)
+{
+	if (book_serial(u->slot) != u->target.serial)
+		touch(u);
+}
+
 bool upstream_wants_pump(const struct upstream *u)
 {
 	return u->dirty;
@@ -391,7 +409,9 @@ bool upstream_wants_pump(const struct upstream *u)
 
 uint64_t upstream_wakeup_ns(const struct upstream *u)
 {
-	return MIN2(pipe_wakeup_ns(u->pipe), reads_wakeup_ns(u));
+	uint64_t wakeup_ns = MIN2(pipe_wakeup_ns(u->pipe), reads_wakeup_ns(u));
+
+	return MIN2(wakeup_ns, u->denied_until_ns);
 }
 
 void upstream_give_up(struct upstream *u)
@@ -403,7 +423,7 @@ void upstream_give_up(struct upstream *u)
 
 /* ------------------------------------------------------------------------------------------------------------- life */
 
-int upstream_new(const struct upstream_conf *conf, struct book_slot *slot, uint64_t now_ns, struct upstream **ret_up)
+int upstream_new(const struct upstream_conf *conf, struct book_slot *slot, struct upstream **ret_up)
 {
 	struct upstream *u = calloc(1, sizeof *u);
 
@@ -416,8 +436,8 @@ int upstream_new(const struct upstream_conf *conf, struct book_slot *slot, uint6
 	u->env = conf->env;
 	u->slot = book_slot_ref(slot);
 	u->hold_timeout_ns = conf->pipe.hold_timeout_ns;
+	u->denied_until_ns = UINT64_MAX;
 	u->dirty = true;
-	(void)now_ns;
 	*ret_up = u;
 	return 0;
 }

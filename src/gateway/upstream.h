@@ -27,8 +27,7 @@ struct upstream_conf {
 };
 
 /* @engine's backend is to be the upstream. @slot: a reference of its own is taken. 0, -ENOMEM. */
-int upstream_new(const struct upstream_conf *conf, struct book_slot *slot, uint64_t now_ns, struct upstream **ret_up)
-	_must_check_;
+int upstream_new(const struct upstream_conf *conf, struct book_slot *slot, struct upstream **ret_up) _must_check_;
 void upstream_set_engine(struct upstream *u, struct front_engine *engine);
 /* Everything that waits must have been completed: upstream_give_up(). NULL is fine. */
 void upstream_free(struct upstream *u, uint64_t now_ns);
@@ -44,6 +43,8 @@ void upstream_read(struct upstream *u, struct front_op *op, const struct front_r
 void upstream_stream(struct upstream *u, struct front_op *op, uint64_t now_ns);
 void upstream_cancel(struct upstream *u, struct front_op *op);
 
+/* The book may have changed: is pumping due? Cheap. */
+void upstream_look(struct upstream *u);
 void upstream_pump(struct upstream *u, uint64_t now_ns); /* looks at the book, too */
 bool upstream_wants_pump(const struct upstream *u);
 uint64_t upstream_wakeup_ns(const struct upstream *u);

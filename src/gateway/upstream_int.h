@@ -18,7 +18,7 @@ struct node_link {
 	leash_seq commit, log_start;
 	bool told;    /* a STATUS came on this connection */
 	bool serving, holding;
-	bool denied;  /* it refused as not primary, and has not said anything since */
+	uint64_t denied_until_ns; /* it refused as not primary, and has not said anything since */
 	uint32_t n_insync, min_insync;
 	struct pipe_limits limits;
 };
@@ -48,6 +48,7 @@ struct upstream {
 	bool attached;                   /* reported to the book */
 	leash_epoch attached_epoch;
 	char attached_node[LEASH_NAME_MAX + 1];
+	uint64_t denied_until_ns;        /* the earliest of the nodes'; UINT64_MAX: none */
 	bool dirty;
 	bool full;                       /* somebody was told that there is no room */
 
@@ -69,7 +70,7 @@ uint64_t reads_wakeup_ns(const struct upstream *u);
 void reads_records(struct upstream *u, struct node_link *n, const struct peer_records *m, const struct peer_view *views);
 void reads_info(struct upstream *u, struct node_link *n, const struct peer_info_data *m);
 
-/* ---- stream_json.c: the answer to PEER_INFO_STREAM. False: it makes no sense. */
-bool stream_json_decode(struct bytes json, struct front_stream *ret_stream) _must_check_;
+/* ---- stream_json.c: the answer to PEER_INFO_STREAM into @s. False: it makes no sense. */
+bool stream_json_decode(struct bytes json, struct front_stream *s) _must_check_;
 
 #endif

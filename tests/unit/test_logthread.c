@@ -256,6 +256,7 @@ START_TEST(cuts_in_order)
 	t->was_cut = false;
 	logthread_reset(t->lt, 101, t->chain);
 	t->made = 100;
+	t->chains[100] = t->chain;
 	append(t, 5);
 	WAIT(t, t->was_cut && t->durable == 105);
 	ck_assert_int_eq(logthread_read(t->lt, 5, 5, false, 1, 1000, on_read, t, NULL), 0);

@@ -396,12 +396,12 @@ static int sim_pread(void *ctx, int fd, void *buf, size_t len, uint64_t offset, 
 	if (f->direct) {
 		if (offset % RLOG_DIRECT_ALIGN || len % RLOG_DIRECT_ALIGN || (uintptr_t)buf % RLOG_DIRECT_ALIGN)
 			return -EINVAL;
-		for (size_t s = 0; s < i->cap / SECTOR; s++)
-			if (i->dirty[s])
-				sector_flush(i, s);
 	}
 	if (n > 0)
-		memcpy(buf, (f->direct ? i->disk : i->cache) + offset, n);
+		memcpy(buf, i->cache + offset, n);
+	for (size_t at = 0; f->direct && at < n; at += SECTOR) /* dirty ones are on their way: visible, not durable */
+		if (!i->dirty[(offset + at) / SECTOR])
+			memcpy((uint8_t *)buf + at, i->disk + offset + at, MIN2(n - at, (size_t)SECTOR));
 	*ret_n = n;
 	return 0;
 }

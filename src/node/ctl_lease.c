@@ -245,7 +245,7 @@ static void on_revoked(void *ctx, const struct etcd_answer *a)
 		next_beat(c, CTL_STUCK_LOOK_MS);
 }
 
-static bool revoke(struct control *c)
+static bool give_back(struct control *c)
 {
 	uint64_t lease = c->lease;
 
@@ -260,7 +260,7 @@ void control_resign(struct control *c)
 	if (c->resigned || c->stopping || c->lease == 0)
 		return;
 	c->resigned = true;
-	(void)revoke(c); /* if it could not be sent it expires, as no beat is sent */
+	(void)give_back(c); /* if it could not be sent it expires, as no beat is sent */
 	c->ops.lease(c->ops.ctx, 0);
 	next_beat(c, CTL_STUCK_LOOK_MS);
 }
@@ -276,7 +276,7 @@ void ctl_lease_stop(struct control *c)
 	struct timeval now = ctl_ms(0);
 
 	(void)event_del(c->beat);
-	if (revoke(c))
+	if (give_back(c))
 		return;
 	/* nothing to revoke; the callback comes from the loop all the same */
 	(void)event_assign(c->announce_timer, event_get_base(c->announce_timer), -1, 0, on_stop_timer, c);

@@ -178,6 +178,7 @@ void logthread_append(struct logthread *lt, struct drv_rec *const *recs, size_t 
 {
 	struct lt_cmd *c = cmd_new(LT_APPEND, n);
 
+	must(n >= 1 && n <= LT_GROUP_MAX);
 	for (size_t i = 0; i < n; i++)
 		c->recs[i] = drv_rec_ref(recs[i]);
 	c->n = n;

@@ -57,6 +57,8 @@ void client_error(struct front_client *c, const char *error)
 
 void client_abort(struct front_client *c)
 {
+	if (c->aborted)
+		return;
 	c->closing = c->aborted = true;
 	client_wake(c);
 }
@@ -399,7 +401,5 @@ bool front_client_closing(const struct front_client *c)
 void front_client_eof(struct front_client *c)
 {
 	c->eof = true;
-	if (c->exclusive && query_waits(c->exclusive))
-		c->aborted = true;
 	client_wake(c);
 }

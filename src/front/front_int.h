@@ -2,6 +2,10 @@
 #ifndef LEASH_FRONT_FRONT_INT_H
 #define LEASH_FRONT_FRONT_INT_H
 
+#include "base/hash.h"
+
+/* uthash's own hash function falls through switch labels unsaid. */
+#define HASH_FUNCTION(key, len, hashv) ((hashv) = (unsigned)hash_64((key), (len), 0))
 #include <uthash.h>
 #include <utlist.h>
 

@@ -144,6 +144,9 @@ void node_msg(struct node *n, const char *from, enum rep_link link, const struct
 void node_records(struct node *n, const char *from, enum rep_link link, const struct rep_msg *m,
 	struct drv_rec *const *recs);
 
+/* False: read no more RECORDS from peers until net->room (the disk is behind). */
+bool node_wants_records(const struct node *n);
+
 /* net->send_records returned false; now there is room again. */
 void node_writable(struct node *n, const char *peer);
 

@@ -10,6 +10,7 @@
 
 #define REJOIN_MIN_NS   (100 * UINT64_C(1000000))
 #define REJOIN_MAX_NS   (30 * UINT64_C(1000000000))
+#define REJOIN_FORGET_NS (120 * UINT64_C(1000000000)) /* in the set for so long: its past is forgotten */
 #define ROUND_SHORT_DIV 2 /* a round is short within failure_timeout / this */
 
 /* ---------------------------------------------------------------------------------------------------------- absence */
@@ -147,8 +148,11 @@ static void back_off_removed(struct rep *r, const struct rep_insync *next)
 		const struct rep_member *m = &r->cfg.members[i];
 		struct peer *p = rep_peer_find(r, m->node);
 
-		if (!p || rep_member(next, m->node, m->incarnation))
-			continue;
+		if (!p || rep_member(next, m->node, m->incarnation) || (!p->linked && p->refused))
+			continue; /* a process that ended comes back as good as new */
+		if (r->now_ns - p->removed_ns > REJOIN_FORGET_NS)
+			p->backoff_ns = 0;
+		p->removed_ns = r->now_ns;
 		p->backoff_ns = MIN2(MAX2(2 * p->backoff_ns, REJOIN_MIN_NS), REJOIN_MAX_NS);
 		p->rejoin_ns = r->now_ns + p->backoff_ns;
 	}

@@ -50,7 +50,7 @@ struct peer {
 	leash_seq round_end;  /* catching up in rounds (Raft thesis 4.2.1): my log end when this round began */
 	uint64_t round_ns;
 	uint64_t rejoin_ns;   /* not required again before this moment */
-	uint64_t backoff_ns;
+	uint64_t backoff_ns, removed_ns;
 	char relay[LEASH_NAME_MAX + 1]; /* chain: it forwards to this node; "" = to nobody */
 	bool fed_by_relay;    /* chain: its records come from another follower */
 	uint64_t relay_retry_ns; /* chain: not fed by another before this moment */

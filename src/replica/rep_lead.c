@@ -36,7 +36,7 @@ static void begin_follower(struct rep *r, struct peer *p)
 	p->acked_incarnation = p->damaged_incarnation = 0;
 	p->required = false;
 	p->round_end = 0;
-	p->rejoin_ns = p->backoff_ns = 0;
+	p->rejoin_ns = p->backoff_ns = p->removed_ns = 0;
 	p->relay[0] = '\0';
 	p->fed_by_relay = false;
 	p->relay_retry_ns = 0;

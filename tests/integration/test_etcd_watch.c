@@ -13,7 +13,8 @@
 #define HEAD(rev) "\"header\":{\"cluster_id\":\"7\",\"member_id\":\"1\",\"revision\":\"" rev "\",\"raft_term\":\"2\"}"
 #define CREATED   "{\"result\":{" HEAD("5") ",\"watch_id\":\"1\",\"created\":true}}\n"
 #define EVENTS(rev, list) "{\"result\":{" HEAD(rev) ",\"watch_id\":\"1\",\"events\":[" list "]}}\n"
-#define PUT(key, mod)     "{\"kv\":{\"key\":\"" key "\",\"mod_revision\":\"" mod "\",\"version\":\"1\"}}"
+#define KV(key, mod)      "{\"key\":\"" key "\",\"mod_revision\":\"" mod "\",\"version\":\"1\"}"
+#define PUT(key, mod)     "{\"kv\":" KV(key, mod) "}"
 #define STATE(rev, kvs)   "{" HEAD(rev) ",\"succeeded\":true,\"responses\":[{\"response_range\":{\"kvs\":[" kvs "]}}]}"
 #define KEY1 "YS8x" /* a/1 */
 #define KEY2 "YS8y"
@@ -25,7 +26,7 @@ struct server {
 	struct bufferevent *conns[64];
 	size_t n_conns;
 	char urls[2][64];
-	const char *state, *check; /* answers to the read for a reset and to the check */
+	const char *state, *later, *check; /* answers to the reads for resets, first and later, and to the check */
 	const char *frames[2];
 	bool ends; /* the stream ends behind the frames */
 	unsigned n_watches[2], n_states;
@@ -75,8 +76,7 @@ static void server_read(struct bufferevent *bev, void *ctx)
 	} else if (strstr(text, "keys_only")) {
 		say(bev, s->check);
 	} else {
-		s->n_states++;
-		say(bev, s->state);
+		say(bev, s->n_states++ ? s->later : s->state);
 	}
 }
 
@@ -94,8 +94,8 @@ static void server_accept(struct evconnlistener *l, evutil_socket_t fd, struct s
 
 static void server_start(struct server *s, const char *frames0, const char *frames1)
 {
-	*s = (struct server){ .base = event_base_new(), .state = STATE("5", PUT(KEY1, "3")), .frames = { frames0, frames1 } };
-	s->check = s->state;
+	*s = (struct server){ .base = event_base_new(), .state = STATE("5", KV(KEY1, "3")), .frames = { frames0, frames1 } };
+	s->later = s->check = s->state;
 	for (size_t i = 0; i < 2; i++) {
 		struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 		socklen_t len = sizeof a;
@@ -133,17 +133,17 @@ static const struct {
 	const char *reset; /* NULL: none but the first */
 	enum etcd_result failure; /* ETCD_OK: none */
 } cases[] = {
-	{ "plain", CREATED EVENTS("6", PUT(KEY1, "6")), STATE("6", PUT(KEY1, "6")), 1 },
+	{ "plain", CREATED EVENTS("6", PUT(KEY1, "6")), STATE("6", KV(KEY1, "6")), 1 },
 	{ "the check is older than the events", CREATED EVENTS("6", PUT(KEY1, "6")), NULL, 1 },
 	{ "doubled at once", CREATED EVENTS("6", PUT(KEY1, "6") "," PUT(KEY1, "6")) EVENTS("6", PUT(KEY1, "6")),
-		STATE("6", PUT(KEY1, "6")), 1 },
+		STATE("6", KV(KEY1, "6")), 1 },
 	{ "two keys in one revision", CREATED EVENTS("6", PUT(KEY1, "6") "," PUT(KEY2, "6")) EVENTS("6", PUT(KEY2, "6")),
-		STATE("6", PUT(KEY1, "6") "," PUT(KEY2, "6")), 2 },
+		STATE("6", KV(KEY1, "6") "," KV(KEY2, "6")), 2 },
 	{ "events of before", CREATED EVENTS("6", PUT(KEY1, "2") "," PUT(KEY2, "5") "," PUT(KEY1, "6")),
-		STATE("6", PUT(KEY1, "6")), 1 },
-	{ "a put lost", CREATED, STATE("6", PUT(KEY1, "6")), 0, "etcd lost an event" },
+		STATE("6", KV(KEY1, "6")), 1 },
+	{ "a put lost", CREATED, STATE("6", KV(KEY1, "6")), 0, "etcd lost an event" },
 	{ "a delete lost", CREATED, STATE("6", ""), 0, "etcd lost an event" },
-	{ "a new key lost", CREATED EVENTS("7", PUT(KEY1, "7")), STATE("7", PUT(KEY1, "7") "," PUT(KEY2, "6")), 1,
+	{ "a new key lost", CREATED EVENTS("7", PUT(KEY1, "7")), STATE("7", KV(KEY1, "7") "," KV(KEY2, "6")), 1,
 		"etcd lost an event" },
 	{ "the revision goes back", CREATED EVENTS("7", PUT(KEY1, "7")) EVENTS("6", PUT(KEY1, "6")), NULL, 1,
 		"the revision went back" },
@@ -179,6 +179,7 @@ static void watch_once(size_t i, bool ends)
 	server_start(&s, cases[i].frames, "");
 	s.ends = ends;
 	s.check = cases[i].check ? cases[i].check : s.state;
+	s.later = STATE("9", KV(KEY1, "9"));
 	e = server_client(&s, 1);
 	watched_start(&w, e, "a/", NULL, 0, 0);
 	if (cases[i].reset) {
@@ -246,7 +247,7 @@ START_TEST(new_before_old)
 	struct etcd *e;
 
 	server_start(&s, CREATED EVENTS("6", PUT(KEY1, "6")), "");
-	s.check = STATE("6", PUT(KEY1, "6"));
+	s.check = STATE("6", KV(KEY1, "6"));
 	e = server_client(&s, 1);
 	watched_start(&w, e, "a/", NULL, 0, 100);
 	T_UNTIL(s.base, w.n_events == 1);
@@ -256,10 +257,10 @@ START_TEST(new_before_old)
 	T_UNTIL(s.base, w.n_states >= 1);
 	ck_assert_int_eq(w.status.state, ETCD_WATCH_CONNECTED);
 	(void)evbuffer_add_printf(bufferevent_get_output(s.conns[1]), "%s", EVENTS("7", PUT(KEY1, "7")));
-	s.check = STATE("7", PUT(KEY1, "7"));
+	s.check = STATE("7", KV(KEY1, "7"));
 	T_UNTIL(s.base, w.n_events == 2);
 	s.frames[0] = "{\"result\":{" HEAD("7") ",\"watch_id\":\"1\",\"created\":true}}" EVENTS("8", PUT(KEY1, "7") "," PUT(KEY1, "8"));
-	s.check = STATE("8", PUT(KEY1, "8"));
+	s.check = STATE("8", KV(KEY1, "8"));
 	T_UNTIL(s.base, w.n_events == 3);
 	ck_assert_int_eq(w.events[2].mod, 8);
 	ck_assert_uint_eq(w.n_resets, 1);

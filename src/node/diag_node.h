@@ -1,0 +1,62 @@
+/*
+ * Events of a node that operators may meet, one function each, with a MESSAGE_ID and fields (LEASH_EPOCH, LEASH_PEER,
+ * LEASH_SEQ, LEASH_REASON; engine and node are common fields). Those of the state machine all come through
+ * diag_note(), one MESSAGE_ID for each enum rep_note_kind. Any thread; what may repeat quickly is bounded.
+ */
+#ifndef LEASH_NODE_DIAG_NODE_H
+#define LEASH_NODE_DIAG_NODE_H
+
+#include "replica/rep.h"
+
+/* 32 hex digits, for the catalog: enum rep_note_kind, then the others. */
+#define DIAG_ID_FOUNDED "b12dc03baa2359ae8d9657ea8bb01351"
+#define DIAG_ID_JOINED_CLUSTER "6b2b4a9d6da85b20a16093bb678fa7c4"
+#define DIAG_ID_PRIMARY "9d2120f0a798523a8b0747461d893e21"
+#define DIAG_ID_DEPOSED "5d909bf091f45801b01b8f390da03a77"
+#define DIAG_ID_FOLLOWING "734c8e7c5db75ec99895657adb3cee34"
+#define DIAG_ID_SUSPECT "04045ff29f265b60b7574233d7141e7c"
+#define DIAG_ID_CAMPAIGN "5a848c7040115362b0859cbc73b51fca"
+#define DIAG_ID_LOST "3c2940471e9c51eeb9ff759efb896a6f"
+#define DIAG_ID_INSYNC_ADD "efcd100f723550aa8dcf007decf4af2a"
+#define DIAG_ID_INSYNC_REMOVE "86ebd31c4ef35f31a0d4d20495a48001"
+#define DIAG_ID_BELOW_MIN "860a515bf20e56de97e77fb7eff2e485"
+#define DIAG_ID_COMMITTING "5e9de13cc6ff5cb8a4609f8826cf5627"
+#define DIAG_ID_CAUGHT_UP "4938a8bd6a4d53218a1d24301047d765"
+#define DIAG_ID_CUT "5cfccbf97dde5ba5909fc2efc8e74215"
+#define DIAG_ID_RESET "f7e878da87ff5f4a9657482f732c6690"
+#define DIAG_ID_HANDOVER "ce3cb096b6c4578a8beb1cda41bab52b"
+#define DIAG_ID_HANDOVER_FAILED "350a1174fd375232a4072d3c43e6c0c9"
+#define DIAG_ID_LEASE_LOST "6ff330dd538b5b69abc91ac82d6d596a"
+#define DIAG_ID_CONFIRMED "ed336d3006c5528aa7ec6485d72f32d7"
+#define DIAG_ID_DAMAGED "7dc610a0ddb95d358467fe1fa6a8458b"
+#define DIAG_ID_STATE_GONE "42b7abfb88e65eb0a7557fa017612e26"
+#define DIAG_ID_STATE_BACK "87383e8cc1cc5bd1ba22b01f011a2f1b"
+#define DIAG_ID_HALTED "8f965bd9ec7552c1b477f4eca2d79287"
+#define DIAG_ID_FOREIGN "a920c45065bf5f0993552224516fd3a6"
+#define DIAG_ID_MISCONFIGURED "eb4b0f36a2c058ebb44cc69edaebf171"
+#define DIAG_ID_VIOLATION "0d48b88deda85a9da77ff5f519c332fc"
+#define DIAG_ID_ETCD_AWAY "b30a59f8423f53d3b1096d08d145c9f2"
+#define DIAG_ID_ETCD_BACK "5168517051fd5bef90a8392a25c6919e"
+#define DIAG_ID_ETCD_UNREADABLE "3c7237e3215f5261a489c16b10335fc2"
+#define DIAG_ID_LOG_DAMAGED "57c0a941152458c8a963064a639c6ffb"
+#define DIAG_ID_LOG_TORN "ac4bb9362f885998b32dd0d1376ba838"
+#define DIAG_ID_LOG_PROBLEM "79cdd7d075dd5b309a2c5816d6135c78"
+#define DIAG_ID_LOG_FAILED "b5c34a6e4cff5e8e885e4f2e9f3cad43"
+#define DIAG_ID_DISK_SICK "94c414c82c2e5a54ac96a91101bc2c15"
+#define DIAG_ID_DISK_WELL "d755be0e54ef50229b72ede5973088b1"
+#define DIAG_ID_RESIGNED "e1ab515002665ce0bce58304dfa7e597"
+
+void diag_note(const struct rep_note *note);
+
+void diag_etcd_away(const char *why);
+void diag_etcd_back(void);
+void diag_etcd_unreadable(const char *what);
+void diag_log_damaged(leash_seq end, const char *reason, leash_id new_incarnation);
+void diag_log_torn(leash_seq from);
+void diag_log_problem(const char *text);
+void diag_log_failed(const char *text);
+void diag_disk_sick(uint64_t stuck_ms, bool primary);
+void diag_disk_well(void);
+void diag_resigned(const char *why);
+
+#endif

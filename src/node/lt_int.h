@@ -1,0 +1,122 @@
+/*
+ * Inside of the log thread: logthread.c has the calls and the queue back to the loop, lt_write.c the writing thread,
+ * lt_idle.c what it does between groups, lt_read.c the reading thread.
+ */
+#ifndef LEASH_NODE_LT_INT_H
+#define LEASH_NODE_LT_INT_H
+
+#include <pthread.h>
+
+#include "node/logthread.h"
+
+#define LT_GROUP_MAX     8192                  /* records of one rlog_append() */
+#define LT_MARK_NS       (100 * UINT64_C(1000000))
+#define LT_AGAIN_NS      (500 * UINT64_C(1000000)) /* what found no room is tried again */
+#define LT_RESERVE_NS    (10 * UINT64_C(1000000000))
+#define LT_PREPARE_BYTES (1u << 20)            /* of the next segment, between two groups */
+
+enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN };
+
+struct lt_cmd {
+	struct lt_cmd *next;
+	enum lt_cmd_kind kind;
+	leash_seq seq;
+	struct leash_chain chain;
+	uint64_t ticket;
+	leash_id incarnation;
+	struct rlog_meta meta; /* names and incarnation are not set */
+	uint64_t retention_bytes, retention_time_ns;
+	size_t n;
+	struct drv_rec *recs[];
+};
+
+struct lt_queue {
+	struct lt_cmd *head, **tail;
+};
+
+enum lt_done_kind { LT_D_DURABLE, LT_D_CUT, LT_D_META, LT_D_FULL, LT_D_TRIMMED, LT_D_INCARNATION, LT_D_PROBLEM,
+	LT_D_FAILED, LT_D_READ };
+
+struct lt_done {
+	struct lt_done *next;
+	enum lt_done_kind kind;
+	leash_seq seq;
+	struct leash_chain chain;
+	uint64_t ticket, room_bytes;
+	leash_id incarnation;
+	struct logthread_read *read;
+	char text[200];
+};
+
+struct logthread_read {
+	struct logthread_read *next;
+	struct logthread *lt;
+	leash_seq from, to;
+	bool reverse;
+	uint32_t count_max;
+	size_t bytes_max;
+	logthread_read_fn fn; /* NULL: cancelled. The loop's thread only */
+	void *ctx;
+	int error;
+	size_t n;
+	struct drv_rec **recs;
+};
+
+/* The writing thread's own. */
+struct lt_writer {
+	struct rlog *log;
+	struct rlog_meta meta;
+	bool failed, full;
+	bool spare_ready, spare_full;
+	leash_seq marked;
+	uint64_t marked_ns, again_ns, reserve_ns;
+	uint64_t last_append_ns;      /* boottime at which the newest record was appended, or the log opened */
+	struct lt_cmd *stuck_meta, *stuck_cut; /* found no room */
+	struct rlog_rec recs[LT_GROUP_MAX];
+};
+
+struct logthread {
+	struct logthread_conf conf;
+	struct logthread_ops ops;
+	struct event *wake;           /* of the loop */
+	int wake_fd;
+	pthread_t write_thread, read_thread;
+
+	pthread_mutex_t lock;         /* guards the queues, mark, stats, stop */
+	pthread_cond_t cond, read_cond;
+	struct lt_queue cmds;
+	struct lt_done *done, **done_tail;
+	struct logthread_read *reads, **reads_tail;
+	leash_seq mark;
+	bool stop;
+	struct logthread_stats stats;
+
+	uint64_t op_began_ns;         /* atomic; 0: no operation in progress */
+	uint64_t cuts;                /* atomic: cuts and resets done, for readers */
+	struct lt_writer w;
+};
+
+/* Between a pair of these the writing thread is in one operation (R11a). */
+void lt_op_begin(struct logthread *lt);
+void lt_op_end(struct logthread *lt);
+
+void lt_post(struct logthread *lt, struct lt_done *d); /* takes over @d */
+void lt_post_seq(struct logthread *lt, enum lt_done_kind kind, leash_seq seq); /* with the log's chain and room */
+void lt_problem(struct logthread *lt, const char *fmt, ...) _printf_(2, 3);
+void lt_fail(struct logthread *lt, const char *what, int r);
+void lt_cmd_free(struct lt_cmd *c);
+
+void *lt_write_main(void *arg);
+void lt_do_cut(struct logthread *lt, struct lt_cmd *c);  /* takes over @c; likewise: */
+void lt_do_meta(struct logthread *lt, struct lt_cmd *c);
+
+/* lt_idle.c: one piece of what is to be done while nothing waits. Returns ns until there may be more; 0: at once. */
+uint64_t lt_idle(struct logthread *lt);
+void lt_maybe_mark(struct logthread *lt, bool idle);
+void lt_do_retain(struct logthread *lt, const struct lt_cmd *c);
+uint64_t lt_room(struct logthread *lt);
+
+void *lt_read_main(void *arg);
+void lt_read_free(struct logthread_read *r);
+
+#endif

@@ -1,0 +1,275 @@
+#include "node/node_int.h"
+
+#include <errno.h>
+
+#include "base/clk.h"
+#include "base/ids.h"
+#include "node/diag_node.h"
+
+int node_exit_status(int error)
+{
+	switch (error) {
+	case NODE_E_CONF:
+	case NODE_E_FOREIGN: return 78;
+	case NODE_E_DAMAGED: return 65;
+	case NODE_E_IO: return 74;
+	default: return 1;
+	}
+}
+
+void node_fatal(struct node *n, int exit_status)
+{
+	if (n->dead)
+		return;
+	n->dead = true;
+	n->net.fatal(n->net.ctx, exit_status);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- turns */
+
+static void arm_timer(struct node *n)
+{
+	uint64_t now = clk_boot_ns(), at = MIN2(drv_wakeup_ns(n->drv), now + NODE_DISK_LOOK_NS);
+	uint64_t us = at > now ? (at - now) / NS_PER_US : 0;
+	struct timeval tv = { .tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)MAX2(us % 1000000, (uint64_t)500) };
+
+	(void)event_add(n->timer, &tv);
+}
+
+static void on_turn(evutil_socket_t fd, short what, void *arg)
+{
+	struct node *n = arg;
+
+	(void)fd, (void)what;
+	n->turn_due = false;
+	if (n->dead)
+		return;
+	drv_flush(n->drv, clk_boot_ns());
+	arm_timer(n);
+}
+
+void node_kick(struct node *n)
+{
+	if (n->turn_due || n->dead)
+		return;
+	n->turn_due = true;
+	event_active(n->turn, 0, 0); /* behind what is already active: everything of this turn goes into one batch */
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+	struct node *n = arg;
+	uint64_t now = clk_boot_ns();
+
+	(void)fd, (void)what;
+	if (n->dead)
+		return;
+	drv_event(n->drv, &(struct rep_event){ .kind = REP_EV_TICK, .now_ns = now });
+	if (now - n->disk_looked_ns >= NODE_DISK_LOOK_NS / 2) {
+		n->disk_looked_ns = now;
+		node_admin_disk(n, now);
+	}
+	node_kick(n);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- life */
+
+static int conf_check(const struct node_conf *c, char reason[256])
+{
+	const char *bad = NULL;
+
+	if (!name_valid(c->engine) || !name_valid(c->node))
+		bad = "engine or node is no valid name";
+	else if (!c->address || strlen(c->address) > LEASH_ADDR_MAX || strlen(c->release) > KEYS_RELEASE_MAX)
+		bad = "address or release is too long";
+	else if (c->record_bytes_max <= REC_HEADER_BYTES + REC_BODY_BYTES_MIN)
+		bad = "the largest record is too small";
+	else if (c->lease_ttl_s == 0 || c->n_founders > REP_NODES_MAX)
+		bad = "no lease time, or too many founders";
+	if (!bad)
+		return 0;
+	memcpy(reason, bad, strlen(bad) + 1);
+	return NODE_E_CONF;
+}
+
+static int make_threads(struct node *n, struct rlog *log, const struct rlog_meta *meta)
+{
+	struct logthread_conf conf = { .dir = n->conf.dir, .ops = n->conf.ops,
+		.record_bytes_max = n->conf.record_bytes_max - REC_HEADER_BYTES,
+		.retention_bytes = n->conf.retention_bytes, .retention_time_ns = n->conf.retention_time_ns };
+	struct logthread_ops ops = node_lt_ops;
+	int r;
+
+	ops.ctx = n;
+	r = logthread_new(&conf, log, meta, n->base, &ops, &n->lt);
+	if (r < 0)
+		rlog_close(log);
+	return r;
+}
+
+static int make_control(struct node *n)
+{
+	struct control_conf conf = { .engine = n->conf.engine, .node = n->conf.node, .release = n->conf.release,
+		.lease_ttl_s = n->conf.lease_ttl_s, .lease_file = n->conf.lease_file };
+	struct control_ops ops = node_ctl_ops;
+
+	ops.ctx = n;
+	return control_new(&conf, &n->conf.etcd, n->base, &ops, &n->control);
+}
+
+static int make(struct node *n, char reason[256])
+{
+	struct rlog_meta meta;
+	struct rlog *log;
+	int r;
+
+	n->turn = event_new(n->base, -1, 0, on_turn, n);
+	n->timer = event_new(n->base, -1, 0, on_timer, n);
+	if (!n->turn || !n->timer)
+		return -ENOMEM;
+	r = node_open(n, &log, &meta, reason);
+	if (r == 0)
+		r = make_threads(n, log, &meta);
+	if (r == 0)
+		r = make_control(n);
+	return r;
+}
+
+int node_new(const struct node_conf *conf, struct event_base *base, const struct node_net *net, struct node **ret_node,
+	char ret_reason[256])
+{
+	struct node *n;
+	int r;
+
+	ret_reason[0] = '\0';
+	r = conf_check(conf, ret_reason);
+	if (r != 0)
+		return r;
+	n = calloc(1, sizeof *n);
+	if (!n)
+		return -ENOMEM;
+	n->conf = *conf;
+	n->net = *net;
+	n->base = base;
+	n->run = id_random();
+	if (!n->conf.ops)
+		n->conf.ops = &rlog_posix;
+	r = make(n, ret_reason);
+	if (r != 0) {
+		node_free(n);
+		return r;
+	}
+	*ret_node = n;
+	return 0;
+}
+
+void node_free(struct node *n)
+{
+	if (!n)
+		return;
+	n->dead = true;
+	control_free(n->control);
+	logthread_free(n->lt);
+	node_reads_free(n);
+	drv_free(n->drv);
+	if (n->turn)
+		event_free(n->turn);
+	if (n->timer)
+		event_free(n->timer);
+	free(n);
+}
+
+int node_start(struct node *n)
+{
+	int r = control_start(n->control);
+
+	if (r < 0)
+		return r;
+	arm_timer(n);
+	return 0;
+}
+
+static void on_leaving(void *ctx, const char *failed)
+{
+	struct node *n = ctx;
+
+	(void)failed; /* told already; the lease is revoked all the same, and the others choose */
+	control_stop(n->control);
+}
+
+static void on_other_handover(void *ctx, const char *failed)
+{
+	on_leaving(ctx, failed);
+}
+
+void node_stop(struct node *n, uint64_t deadline_ns)
+{
+	if (n->stopping)
+		return;
+	n->stopping = true;
+	if (n->dead || rep_role(drv_rep(n->drv)) != REP_ROLE_PRIMARY) {
+		control_stop(n->control);
+	} else if (n->hand.active) {
+		n->hand.fn = on_other_handover; /* one is under way already: its end is ours */
+		n->hand.ctx = n;
+	} else {
+		node_begin_handover(n, NULL, true, deadline_ns, on_leaving, n);
+	}
+}
+
+/* ------------------------------------------------------------------------------------------------------- what comes in */
+
+void node_submit(struct node *n, struct bytes body, void *waiter)
+{
+	n->counters.append_bytes += body.len;
+	drv_submit(n->drv, body, waiter, clk_boot_ns());
+	node_kick(n);
+}
+
+void node_forget(struct node *n, void *waiter)
+{
+	drv_forget(n->drv, waiter);
+}
+
+void node_link(struct node *n, const char *peer, bool up, uint64_t conn, bool refused)
+{
+	struct rep_event ev = { .kind = REP_EV_LINK, .now_ns = clk_boot_ns(),
+		.link = { .node = peer, .up = up, .conn = conn, .refused = refused } };
+
+	drv_event(n->drv, &ev);
+	node_kick(n);
+}
+
+void node_msg(struct node *n, const char *from, enum rep_link link, const struct rep_msg *m)
+{
+	struct rep_event ev = { .kind = REP_EV_MSG, .now_ns = clk_boot_ns(),
+		.msg = { .from = from, .link = link, .msg = m } };
+
+	if (m->n_recs > 0)
+		return; /* node_records() takes those */
+	drv_event(n->drv, &ev);
+	node_kick(n);
+}
+
+void node_records(struct node *n, const char *from, enum rep_link link, const struct rep_msg *m,
+	struct drv_rec *const *recs)
+{
+	drv_records(n->drv, from, link, m, recs, clk_boot_ns());
+	node_kick(n);
+}
+
+bool node_wants_records(const struct node *n)
+{
+	return drv_wants_records(n->drv);
+}
+
+void node_writable(struct node *n, const char *peer)
+{
+	drv_writable(n->drv, peer, clk_boot_ns());
+	node_kick(n);
+}
+
+void node_set_retention(struct node *n, uint64_t retention_bytes, uint64_t retention_time_ns)
+{
+	logthread_set_retention(n->lt, retention_bytes, retention_time_ns);
+}

@@ -23,6 +23,8 @@ struct table {
 
 static const char *speaker = ""; /* the command that runs, for messages */
 
+static void say(const char *fmt, va_list args) _printf_(1, 0);
+
 static void say(const char *fmt, va_list args)
 {
 	(void)fflush(stdout); /* so that both keep their order on a terminal */

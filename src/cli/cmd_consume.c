@@ -431,6 +431,7 @@ static bool goes_on(struct consume *c, enum fetched f, int *status)
 {
 	struct timespec pause = { .tv_nsec = RETRY_NS };
 	uint64_t now_ns = clk_boot_ns();
+	char time[UNITS_TEXT];
 
 	if (!flush_out(c)) {
 		*status = cli_flush(CLI_FAILED);
@@ -442,7 +443,7 @@ static bool goes_on(struct consume *c, enum fetched f, int *status)
 		return false;
 	case FETCHED_LOST:
 		if (c->o->timeout_ms && now_ns - c->heard_ns > c->o->timeout_ms * NS_PER_MS) {
-			*status = cli_failed("no answer for %" PRIu64 " s", c->o->timeout_ms / 1000);
+			*status = cli_failed("no answer for %s", units_duration_format(c->o->timeout_ms, time));
 			return false;
 		}
 		(void)nanosleep(&pause, NULL);

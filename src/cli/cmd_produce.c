@@ -286,10 +286,12 @@ static void show(struct run *r, uint64_t now_ns)
 
 static void check_time(struct run *r, uint64_t now_ns)
 {
+	char time[UNITS_TEXT];
+
 	if (r->books.n == 0)
 		r->progress_ns = now_ns;
 	if (r->o->timeout_ms && now_ns - r->progress_ns > r->o->timeout_ms * NS_PER_MS)
-		give_up(r, "nothing was acknowledged for %" PRIu64 " s", r->o->timeout_ms / 1000);
+		give_up(r, "nothing was acknowledged for %s", units_duration_format(r->o->timeout_ms, time));
 	if (r->c.fd >= 0 && produce_due(&r->books) && now_ns - r->heard_ns > ANSWER_NS)
 		lose(r, "no answer", strlen("no answer"), now_ns);
 }

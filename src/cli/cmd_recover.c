@@ -64,7 +64,11 @@ static void add_heard(struct recovery *r, const struct info_node *n)
 		.dedup_window = n->dedup_window, .min_insync = n->min_insync };
 
 	memcpy(l.node, n->node, sizeof l.node);
-	add_log(r, &l, n->address);
+	if (n->has_last_epoch || n->log_end == 0)
+		add_log(r, &l, n->address);
+	else /* how much of its log counts is not known then */
+		cli_note("%s at %s does not say the epoch of its last record: stop it and give its data directory", n->node,
+			n->address);
 }
 
 /* The epoch of the last record. */

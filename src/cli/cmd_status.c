@@ -83,6 +83,8 @@ static void state_text(const struct status *s, const struct info_node *n, char *
 		what = info_absence(n);
 	else if (n->halted[0])
 		what = n->halted;
+	else if (n->state_gone)
+		what = "finds no state in etcd: leash recover";
 	else if (n == s->primary)
 		what = s->commits ? "commits" : "cannot commit: too few are in sync";
 	else if (is_member(s, n))

@@ -41,6 +41,14 @@ static leash_id get_id(struct json_object *o, const char *name)
 	return id_parse(get_text(o, name), &id) ? id : 0;
 }
 
+/* An object inside; an empty one's fields are all missing. */
+static struct json_object *get_object(struct json_object *o, const char *name)
+{
+	struct json_object *f;
+
+	return json_object_object_get_ex(o, name, &f) && json_object_is_type(f, json_type_object) ? f : NULL;
+}
+
 #define COPY_TEXT(to, o, name) (void)snprintf((to), sizeof(to), "%s", get_text((o), (name)))
 
 static void read_peers(struct info_node *n, struct json_object *o)
@@ -57,11 +65,34 @@ static void read_peers(struct info_node *n, struct json_object *o)
 			continue;
 		COPY_TEXT(to->node, p, "node");
 		to->linked = get_bool(p, "linked");
-		to->insync = get_bool(p, "insync");
+		to->insync = get_bool(p, "in_sync");
 		to->matched = get_number(p, "matched");
 		COPY_TEXT(to->why_absent, p, "why_absent");
 		n->n_peers++;
 	}
+}
+
+static void read_log(struct info_node *n, struct json_object *o)
+{
+	n->log_epoch = get_number(o, "log_epoch");
+	n->log_matched = get_number(o, "log_matched");
+	n->log_start = get_number(o, "start");
+	n->log_end = get_number(o, "end");
+	n->commit = get_number(o, "readable");
+	n->last_epoch = get_number(o, "last_epoch");
+	n->has_last_epoch = json_object_object_get_ex(o, "last_epoch", NULL);
+}
+
+/* What the node keeps beside its log, and the in-sync set as it knows it: either may be the newer. */
+static void read_cluster(struct info_node *n, struct json_object *o)
+{
+	if (!o)
+		return;
+	n->insync_version = MAX2(n->insync_version, get_number(o, "version"));
+	n->insync_version = MAX2(n->insync_version, get_number(o, "insync_version"));
+	n->recovery = MAX2(n->recovery, get_number(o, "recovery"));
+	n->dedup_window = MAX2(n->dedup_window, get_number(o, "dedup_window"));
+	n->min_insync = MAX2(n->min_insync, (uint32_t)get_number(o, "min_insync"));
 }
 
 bool info_read(struct info_node *n, struct bytes json)
@@ -85,17 +116,12 @@ bool info_read(struct info_node *n, struct bytes json)
 	n->incarnation = get_id(o, "incarnation");
 	n->run = get_id(o, "run");
 	n->promise = get_number(o, "promise");
-	n->log_epoch = get_number(o, "log_epoch");
-	n->last_epoch = get_number(o, "last_epoch");
-	n->log_matched = get_number(o, "log_matched");
-	n->log_start = get_number(o, "log_start");
-	n->log_end = get_number(o, "log_end");
-	n->commit = get_number(o, "commit");
-	n->insync_version = get_number(o, "insync_version");
-	n->recovery = get_number(o, "recovery");
-	n->dedup_window = get_number(o, "dedup_window");
-	n->min_insync = (uint32_t)get_number(o, "min_insync");
 	n->below_min = get_bool(o, "below_min");
+	n->state_gone = get_bool(o, "state_gone");
+	if (get_object(o, "log"))
+		read_log(n, get_object(o, "log"));
+	read_cluster(n, o);
+	read_cluster(n, get_object(o, "insync"));
 	read_peers(n, o);
 	return true;
 }

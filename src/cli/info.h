@@ -34,10 +34,12 @@ struct info_node {
 	leash_epoch epoch;     /* that it leads or follows */
 	leash_id cluster, incarnation, run;
 	leash_epoch promise, log_epoch, last_epoch;
-	leash_seq log_matched, log_start, log_end, commit;
+	bool has_last_epoch;   /* the answer says it */
+	leash_seq log_matched, log_start, log_end, commit; /* commit: what readers may see there */
 	uint64_t insync_version, recovery, dedup_window;
 	uint32_t min_insync;
 	bool below_min;        /* a primary that cannot commit */
+	bool state_gone;       /* it finds nothing of the cluster in etcd */
 	struct info_peer peers[REP_NODES_MAX];
 	uint32_t n_peers;
 };

@@ -325,6 +325,19 @@ leash_epoch book_epoch(const struct book_slot *s)
 	return epoch;
 }
 
+uint64_t book_serial(const struct book_slot *s)
+{
+	const struct target *t;
+	uint64_t serial;
+
+	urcu_memb_read_lock();
+	t = atomic_load_explicit(&s->target, memory_order_acquire);
+	serial = t->t.serial;
+	READ_DONE(t);
+	urcu_memb_read_unlock();
+	return serial;
+}
+
 static bool text_set(char *to, size_t size, const char *from)
 {
 	size_t n = strnlen(from, size - 1);
@@ -478,4 +491,14 @@ bool book_detached(struct book_slot *s, uint64_t now_ns)
 		s->detached_ns = now_ns;
 	pthread_mutex_unlock(&s->lock);
 	return last;
+}
+
+bool book_is_attached(struct book_slot *s)
+{
+	bool is;
+
+	pthread_mutex_lock(&s->lock);
+	is = s->n_attached > 0;
+	pthread_mutex_unlock(&s->lock);
+	return is;
 }

@@ -78,7 +78,8 @@ struct book_counters *book_slot_counters(struct book_slot *s);
 
 /* True: the target's serial is not @serial, and it was copied. No lock. */
 bool book_read(const struct book_slot *s, uint64_t serial, struct book_target *ret_target);
-leash_epoch book_epoch(const struct book_slot *s); /* no lock */
+leash_epoch book_epoch(const struct book_slot *s);    /* no lock */
+uint64_t book_serial(const struct book_slot *s);      /* of the target there is now; no lock */
 
 /*
  * "@node at @address leads in @epoch." @run may be 0. 0: taken, or nothing new; BOOK_E_OLD: a higher epoch is known, or
@@ -98,5 +99,6 @@ int book_learn(struct book_slot *s, const char *node, const char *address) _must
  */
 bool book_attached(struct book_slot *s, leash_epoch epoch, bool was_attached, uint64_t now_ns, uint64_t *ret_pause_ns);
 bool book_detached(struct book_slot *s, uint64_t now_ns);
+bool book_is_attached(struct book_slot *s); /* some worker has a primary */
 
 #endif

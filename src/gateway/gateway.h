@@ -1,0 +1,31 @@
+/*
+ * The gateway whole: book, control, workers, signals. main() loads the settings and opens the socket, this does the rest.
+ *
+ * SIGTERM, SIGINT: no new clients; what is in flight is finished (GATEWAY_DRAIN_MS at most), then the end.
+ * SIGHUP: settings are read again; log_level, hold_timeout and engines change at once, of others the log says that they
+ * need a restart.
+ */
+#ifndef LEASH_GATEWAY_GATEWAY_H
+#define LEASH_GATEWAY_GATEWAY_H
+
+#include "gateway/settings.h"
+
+#define GATEWAY_DRAIN_MS 5000
+
+struct gateway;
+
+/* Reads the settings again, as they were read at the start: 0, or CONF_E_INVALID with @errors. */
+typedef int (*gateway_reload_fn)(void *ctx, struct settings *ret_settings, struct conf_errors *errors);
+
+/*
+ * @settings passes over (conf_free() when it ends), @listen_fd stays the caller's. Nothing runs yet.
+ * 0; negative errno: everything stays with the caller, @ret_why says what failed.
+ */
+int gateway_new(struct settings *settings, int listen_fd, gateway_reload_fn reload, void *ctx,
+	struct gateway **ret_gateway, const char **ret_why) _must_check_;
+void gateway_free(struct gateway *g); /* NULL is fine */
+
+/* Serves until SIGTERM or SIGINT. 0, or a negative errno. */
+int gateway_run(struct gateway *g) _must_check_;
+
+#endif

@@ -1,0 +1,62 @@
+/* What worker.c, conn.c and report.c share. */
+#ifndef LEASH_GATEWAY_WORKER_INT_H
+#define LEASH_GATEWAY_WORKER_INT_H
+
+#include <event2/event.h>
+#include <pthread.h>
+
+#include "front/front.h"
+#include "gateway/upstream.h"
+#include "gateway/worker.h"
+
+struct conn {
+	struct worker *w;
+	int fd;
+	struct event *ev_read, *ev_write;
+	struct front_client *fc;
+	bool woken;                     /* in w->woken */
+	bool reading;                   /* ev_read is added */
+	struct conn *next_woken;
+	struct conn *prev, *next;
+};
+
+struct worker {
+	struct crew *crew;
+	pthread_t thread;
+	bool started;
+	struct event_base *base;
+	int wake_fd, accept_fd;         /* eventfd; epoll with the listening socket, exclusive */
+	struct event *ev_wake, *ev_accept, *timer;
+	bool accepting;
+	uint64_t accept_after_ns;       /* out of descriptors: not before */
+
+	struct link_env env;
+	struct front *front;
+	struct upstream **ups;
+	size_t n_ups;
+	uint64_t generation;            /* of the directory that .ups follows */
+	uint64_t hold_timeout_ns;       /* as last applied */
+	struct conn *clients, *woken;
+	bool stopping, gave_up;
+	uint32_t cut_off;
+
+	/* other threads' side */
+	pthread_mutex_t mail_lock;
+	int mail[WORKER_MAIL_MAX];
+	uint32_t n_mail;
+	_Atomic uint64_t turns, stop_ns; /* stop_ns: deadline; 0: go on */
+	_Atomic uint32_t n_clients;
+	_Atomic bool done;
+};
+
+/* ---- conn.c */
+void conn_new(struct worker *w, int fd); /* takes @fd, whatever happens; already counted */
+void conn_free(struct conn *c);
+void conn_wake(struct conn *c);
+void conn_turn(struct conn *c, uint64_t now_ns); /* runs it, writes, perhaps frees it */
+
+/* ---- report.c: INFO and ROLE */
+void report_info(void *ctx, const char *section, struct buf *out);
+void report_role(void *ctx, struct front_role *ret_role);
+
+#endif

@@ -144,7 +144,7 @@ static int print_cluster(const struct status *s, struct buf *out)
 	int r;
 
 	if (!s->has_view)
-		return buf_printf(out, "\netcd does not answer, so who leads and who is in sync is what nodes say: %s\n", s->why);
+		return buf_printf(out, "\netcd does not answer; who leads and who is in sync is what nodes say (--node asks more of them)\n");
 	if (s->view.broken)
 		return buf_printf(out, "\nwhat etcd holds cannot be read: %s\n", s->view.bad);
 	r = buf_printf(out, "\nengine      %s\n", s->o->etcd.engine);

@@ -393,6 +393,11 @@ bool front_client_wants_input(const struct front_client *c)
 	return true;
 }
 
+bool front_client_wants_drain(const struct front_client *c)
+{
+	return c->has_held || buf_len(&c->in) || (c->head && c->head->query && c->head->query->streaming);
+}
+
 bool front_client_closing(const struct front_client *c)
 {
 	return c->aborted || (c->closing && !c->head);

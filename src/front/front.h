@@ -16,7 +16,8 @@
  * How a connection is served:
  *  1. front_client_new(). The caller reads into front_client_in() while front_client_wants_input(), and then calls
  *     front_client_run(), which starts commands and puts replies into front_client_out().
- *  2. The caller writes and consumes front_client_out(), and calls front_client_run() again when it has drained.
+ *  2. The caller writes and consumes front_client_out(), and calls front_client_run() again when some has gone and
+ *     front_client_wants_drain().
  *  3. ops->wake tells of a client for which front_client_run() is due for other reasons (a completion, a timeout).
  *     Call it at the end of the loop's turn, never from inside wake.
  *  4. front_client_closing(): write what is left, then close. front_client_free() at any time.
@@ -190,6 +191,9 @@ bool front_client_closing(const struct front_client *c); /* all is answered: clo
 
 /* The client sends no more (it may have half-closed): complete commands are still answered, blocking ones end. */
 void front_client_eof(struct front_client *c);
+
+/* True: front_client_run() is due when output has been consumed (part of a large reply, or commands, wait for that). */
+bool front_client_wants_drain(const struct front_client *c);
 
 /* Starts commands as far as the rules allow and flushes replies. Never frees @c. */
 void front_client_run(struct front_client *c, uint64_t now_ns);

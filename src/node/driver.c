@@ -63,6 +63,11 @@ struct drv_rec *drv_cached(struct drv *d, leash_seq seq)
 	return rec ? drv_rec_ref(rec) : NULL;
 }
 
+leash_seq drv_cached_from(const struct drv *d)
+{
+	return d->cache.first;
+}
+
 /* --------------------------------------------------------------------------------------------------- what comes in */
 
 static bool has_a_call_of_its_own(const struct rep_event *ev)

@@ -164,4 +164,8 @@ uint64_t drv_wakeup_ns(const struct drv *d);
 /* A record from the cache; NULL: older (read the log) or not there. The caller gets a reference. */
 struct drv_rec *drv_cached(struct drv *d, leash_seq seq) _must_check_;
 
+/* The first record in the cache, or the one behind the log's end. All before it is durable; what is in the cache may be
+ * on its way to the disk yet, even when it is committed. */
+leash_seq drv_cached_from(const struct drv *d);
+
 #endif

@@ -45,6 +45,7 @@ void lt_post_seq(struct logthread *lt, enum lt_done_kind kind, leash_seq seq)
 	lt_post(lt, d);
 }
 
+static void post_text(struct logthread *lt, enum lt_done_kind kind, const char *fmt, va_list ap) _printf_(3, 0);
 static void post_text(struct logthread *lt, enum lt_done_kind kind, const char *fmt, va_list ap)
 {
 	struct lt_done *d = done_new(kind);

@@ -203,6 +203,12 @@ static void resp_eof(struct conn *c)
 	front_client_eof(c->data);
 }
 
+static void resp_drained(struct conn *c)
+{
+	if (front_client_wants_drain(c->data))
+		conn_touch(c);
+}
+
 static void resp_closed(struct conn *c, int error _unused_)
 {
 	c->in = &c->own_in;
@@ -216,6 +222,7 @@ const struct conn_class resp_class = {
 	.turn = resp_turn,
 	.wants_input = resp_wants_input,
 	.eof = resp_eof,
+	.drained = resp_drained,
 	.closed = resp_closed,
 };
 

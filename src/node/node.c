@@ -197,11 +197,6 @@ static void on_leaving(void *ctx, const char *failed)
 	control_stop(n->control);
 }
 
-static void on_other_handover(void *ctx, const char *failed)
-{
-	on_leaving(ctx, failed);
-}
-
 void node_stop(struct node *n, uint64_t deadline_ns)
 {
 	if (n->stopping)
@@ -210,7 +205,7 @@ void node_stop(struct node *n, uint64_t deadline_ns)
 	if (n->dead || rep_role(drv_rep(n->drv)) != REP_ROLE_PRIMARY) {
 		control_stop(n->control);
 	} else if (n->hand.active) {
-		n->hand.fn = on_other_handover; /* one is under way already: its end is ours */
+		n->hand.fn = on_leaving; /* one is under way already: its end is ours */
 		n->hand.ctx = n;
 	} else {
 		node_begin_handover(n, NULL, true, deadline_ns, on_leaving, n);

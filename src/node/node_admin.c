@@ -101,13 +101,18 @@ static void on_disk_handover(void *ctx, const char *failed)
 {
 	struct node *n = ctx;
 
-	if (!failed || !n->disk_sick)
+	if (!n->disk_sick)
 		return;
-	diag_resigned(failed);
+	if (failed)
+		diag_resigned(failed);
 	control_resign(n->control);
 }
 
-/* R11a: a primary whose disk hangs hands over, and if nobody can take over within the budget, resigns. */
+/*
+ * R11a: a primary whose disk hangs hands over. Then, and when nobody can take over within the budget, it gives its lease
+ * back; a secondary does so at once. Without a lease it does not stand for the lead: it could win, and could not keep
+ * the promise on disk that must come before it acts (R4).
+ */
 void node_admin_disk(struct node *n, uint64_t now_ns)
 {
 	uint64_t stuck_ns = logthread_stuck_ns(n->lt);
@@ -122,8 +127,12 @@ void node_admin_disk(struct node *n, uint64_t now_ns)
 	if (!n->disk_sick)
 		diag_disk_sick(stuck_ns / NS_PER_MS, primary);
 	n->disk_sick = true;
-	if (!primary || n->disk_moving || n->hand.active)
+	if (n->disk_moving || n->hand.active)
 		return;
+	if (!primary) {
+		control_resign(n->control);
+		return;
+	}
 	n->disk_moving = true;
 	node_begin_handover(n, NULL, false, now_ns + n->conf.disk_budget_ns, on_disk_handover, n);
 }

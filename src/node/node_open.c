@@ -68,6 +68,7 @@ static int set_aside(struct rlog *log, struct rlog_meta *meta, char reason[256])
 		(void)snprintf(why, sizeof why, "%.100s at %llu: %.90s", d[0].path, (unsigned long long)d[0].offset,
 			d[0].reason);
 	m.incarnation = id_random();
+	m.log_epoch = m.log_matched = 0; /* it may lack what it had: nothing for `leash recover` to build upon (R9) */
 	r = rlog_meta_write(log, &m);
 	while (r == 0 && (r = rlog_set_damage_aside(log)) == RLOG_E_DAMAGED)
 		r = 0;

@@ -73,12 +73,16 @@ static struct node_read *from_log(struct node *n, leash_seq from, leash_seq to, 
 	size_t bytes_max, node_read_fn fn, void *ctx)
 {
 	struct node_read *r = n->n_reads < NODE_READS_MAX ? calloc(1, sizeof *r) : NULL;
+	leash_seq last;
 
 	if (!r)
 		return NULL;
 	*r = (struct node_read){ .next = n->reads, .n = n, .from = from, .to = to, .reverse = reverse, .fn = fn,
 		.ctx = ctx };
-	if (logthread_read(n->lt, from, to, reverse, count_max, bytes_max, on_lt_read, r, &r->lt) < 0) {
+	/* A follower's committed records may not have reached its own disk yet: those are in the cache. */
+	last = MIN2(to, drv_cached_from(n->drv) - 1);
+	must(from <= last); /* the first one asked for was not in the cache */
+	if (logthread_read(n->lt, from, last, reverse, count_max, bytes_max, on_lt_read, r, &r->lt) < 0) {
 		free(r);
 		return NULL;
 	}

@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <event2/thread.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -369,7 +368,7 @@ static int make_events(struct noded *d)
 	if (!config)
 		return -ENOMEM;
 	(void)event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER); /* else timers are a little late */
-	d->base = evthread_use_pthreads() == 0 ? event_base_new_with_config(config) : NULL;
+	d->base = event_base_new_with_config(config);
 	event_config_free(config);
 	if (!d->base)
 		return -ENOMEM;

@@ -1,456 +1,456 @@
-"""Real processes for the integration tests: etcd, nodes, gateways, clients. Standard library only.
+"""What integration tests share: etcd, nodes and gateways as processes of this test, and a RESP client.
 
-Everything runs in a temporary directory of its own on free ports of 127.0.0.1 and dies with the test (parent-death
-signal). Nothing waits by sleeping: wait_for() looks at a condition until a deadline. The programs are taken from the build
-tree, which is the current directory of `make check` ($LEASH_BUILD chooses another).
+Everything runs on 127.0.0.1 in a directory of its own under $TMPDIR, which is removed in the end unless the test failed.
+Processes die with the test (PR_SET_PDEATHSIG). Ports are free ones; those of nodes are chosen by the kernel and kept
+over restarts. Nothing sleeps to synchronise: wait_for() looks for a condition until a deadline.
+
+    def main(t):
+        etcd = Etcd(t)
+        nodes = [Node(t, etcd, name) for name in ("P1", "S1", "S2")]
+        primary = wait_primary(nodes)
+        with primary.client() as c:
+            assert c.call("XADD", "engine", "*", "f", "v") == b"1-0"
+
+    if __name__ == "__main__":
+        run(main)
+
+Programs are taken from $LEASH_BUILDDIR, else the current directory. A test that cannot run here ends with 77 (skipped).
 """
-
-import base64
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+import traceback
+import urllib.error
 import urllib.request
 
-BUILD = os.environ.get("LEASH_BUILD", os.getcwd())
-SLOW = float(os.environ.get("LEASH_TEST_SLOW", "1"))  # stretches every deadline (sanitizers)
-_libc = ctypes.CDLL(None, use_errno=True)
+BUILD = os.environ.get("LEASH_BUILDDIR", os.getcwd())
+ETCD = "/usr/bin/etcd"
+DEADLINE_S = float(os.environ.get("LEASH_TEST_DEADLINE", "30"))
+PR_SET_PDEATHSIG = 1
 
 
-def wait_for(condition, seconds, what):
-    """The first true value of condition(); AssertionError naming `what` when the deadline comes first."""
-    deadline = time.monotonic() + seconds * SLOW
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError("not within %g s: %s" % (seconds * SLOW, what))
-        time.sleep(0.02)
+class Skip(Exception):
+    """This machine lacks something; the test is skipped."""
+
+
+class Failed(AssertionError):
+    """A condition did not come true in time."""
+
+
+def wait_for(condition, what, deadline_s=None, pause_s=0.02):
+    """Calls condition() until it returns something true, which is returned. Errors of connections count as not yet."""
+    end = time.monotonic() + (deadline_s or DEADLINE_S)
+    last = None
+    while time.monotonic() < end:
+        try:
+            value = condition()
+            if value:
+                return value
+            last = None
+        except (OSError, RespError, ConnectionLost) as e:
+            last = e
+        time.sleep(pause_s)
+    raise Failed("not within %g s: %s%s" % (deadline_s or DEADLINE_S, what, " (%s)" % last if last else ""))
 
 
 def free_ports(n):
-    socks = [socket.socket() for _ in range(n)]
-    for s in socks:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in socks]
-    for s in socks:
+    """Ports that are free now. All are held until all are known, so that none comes twice."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
         s.close()
     return ports
 
 
+# ------------------------------------------------------------------------------------------------------------- processes
+
+
 def _die_with_parent():
-    _libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Process:
-    """One program; its stderr goes to <dir>/<name>.log, appended over restarts."""
+    """A program with its output in a file. start() may be called again after it ended."""
 
-    def __init__(self, directory, name, argv):
-        self.dir, self.name, self.argv = directory, name, argv
-        self.log = os.path.join(directory, name + ".log")
-        self.proc = None
+    def __init__(self, test, name, argv, env=None):
+        self.test = test
+        self.name = name
+        self.argv = argv
+        self.env = env
+        self.log = os.path.join(test.dir, name + ".log")
+        self.popen = None
+        test.processes.append(self)
 
     def start(self):
-        assert not self.running(), self.name + " runs already"
+        assert not self.running()
         with open(self.log, "ab") as log:
-            log.write(("---- start %.3f\n" % time.time()).encode())
-            log.flush()
-            self.proc = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                         preexec_fn=_die_with_parent, cwd=self.dir)
+            self.popen = subprocess.Popen(
+                self.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.env,
+                preexec_fn=_die_with_parent,
+                close_fds=True,
+            )
         return self
 
     def running(self):
-        return self.proc is not None and self.proc.poll() is None
+        return self.popen is not None and self.popen.poll() is None
 
     def signal(self, sig):
-        if self.running():
-            self.proc.send_signal(sig)
+        self.popen.send_signal(sig)
 
     def kill(self):
-        self.signal(signal.SIGKILL)
-        return self.wait()
+        """SIGKILL, reaped."""
+        if self.popen is not None:
+            self.popen.kill()
+            self.popen.wait()
 
-    def stop(self, seconds=20):
+    def stop(self, deadline_s=None):
+        """SIGTERM; returns the exit status."""
         self.signal(signal.SIGTERM)
-        return self.wait(seconds)
+        return self.wait(deadline_s)
 
-    def wait(self, seconds=20):
-        if self.proc is None:
-            return None
+    def wait(self, deadline_s=None):
         try:
-            return self.proc.wait(seconds * SLOW)
+            return self.popen.wait(deadline_s or DEADLINE_S)
         except subprocess.TimeoutExpired:
-            raise AssertionError("%s does not end" % self.name)
+            raise Failed("%s does not end" % self.name)
 
-    def text(self):
-        with open(self.log, "r", errors="replace") as f:
-            return f.read()
+    def pause(self):
+        self.signal(signal.SIGSTOP)
 
+    def resume(self):
+        self.signal(signal.SIGCONT)
 
-class Etcd:
-    """A cluster of n members."""
-
-    def __init__(self, directory, n=1):
-        ports = free_ports(2 * n)
-        self.clients, peers = ports[:n], ports[n:]
-        everybody = ",".join("m%d=http://127.0.0.1:%d" % (i, peers[i]) for i in range(n))
-        self.members = []
-        for i in range(n):
-            url, peer = "http://127.0.0.1:%d" % self.clients[i], "http://127.0.0.1:%d" % peers[i]
-            self.members.append(Process(directory, "etcd%d" % i, [
-                "/usr/bin/etcd", "--name", "m%d" % i, "--data-dir", os.path.join(directory, "etcd%d.data" % i),
-                "--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peer,
-                "--initial-advertise-peer-urls", peer, "--initial-cluster", everybody, "--logger", "zap",
-                "--log-level", "error", "--heartbeat-interval", "50", "--election-timeout", "500"]))
-        self.endpoints = ",".join("http://127.0.0.1:%d" % p for p in self.clients)
-
-    def start(self):
-        for m in self.members:
-            if not m.running():
-                m.start()
-        wait_for(self.healthy, 30, "etcd is healthy")
-        return self
-
-    def kill(self):
-        for m in self.members:
-            m.kill()
-
-    def call(self, path, body, timeout=5):
-        last = None
-        for port in self.clients:
-            try:
-                req = urllib.request.Request("http://127.0.0.1:%d/v3%s" % (port, path), json.dumps(body).encode())
-                with urllib.request.urlopen(req, timeout=timeout) as f:
-                    return json.load(f)
-            except OSError as e:
-                last = e
-        raise last
-
-    def healthy(self):
+    def output(self):
         try:
-            return "header" in self.call("/kv/range", {"key": base64.b64encode(b"x").decode()}, 1)
-        except OSError:
-            return False
+            with open(self.log, encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except FileNotFoundError:
+            return ""
+
+
+# ------------------------------------------------------------------------------------------------------------------ etcd
+
+
+class Etcd(Process):
+    """One member, started and ready."""
+
+    def __init__(self, test, name="etcd"):
+        if not os.access(ETCD, os.X_OK):
+            raise Skip("no etcd here")
+        self.port, self.peer_port = free_ports(2)
+        self.url = "http://127.0.0.1:%d" % self.port
+        peer = "http://127.0.0.1:%d" % self.peer_port
+        self.data = os.path.join(test.dir, name)
+        argv = [
+            ETCD,
+            "--name=" + name,
+            "--data-dir=" + self.data,
+            "--listen-client-urls=" + self.url,
+            "--advertise-client-urls=" + self.url,
+            "--listen-peer-urls=" + peer,
+            "--initial-advertise-peer-urls=" + peer,
+            "--initial-cluster=%s=%s" % (name, peer),
+            "--initial-cluster-token=" + test.dir,
+            "--heartbeat-interval=50",
+            "--election-timeout=500",
+            "--logger=zap",
+        ]
+        super().__init__(test, name, argv)
+        self.start()
+        self.wait_ready()
+
+    def wait_ready(self):
+        wait_for(lambda: "header" in self.post("/v3/kv/txn", {}), "etcd is ready")
+
+    def post(self, path, body, timeout_s=5):
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode())
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=timeout_s) as answer:
+            return json.load(answer)
 
     def get(self, key):
-        """The value as JSON, or None."""
-        kvs = self.call("/kv/range", {"key": base64.b64encode(key.encode()).decode()}).get("kvs")
-        return json.loads(base64.b64decode(kvs[0]["value"])) if kvs else None
+        """The value of a key as text; None: there is no such key."""
+        kvs = self.post("/v3/kv/range", {"key": _b64(key)}).get("kvs")
+        return _unb64(kvs[0]["value"]) if kvs else None
 
-    def delete_all(self):
-        self.call("/kv/deleterange", {"key": "AA==", "range_end": "AA=="})
+    def put(self, key, value):
+        self.post("/v3/kv/put", {"key": _b64(key), "value": _b64(value)})
+
+    def delete(self, key):
+        self.post("/v3/kv/deleterange", {"key": _b64(key)})
+
+    def leader(self, engine="engine"):
+        """The leader key's value as a dict, or None."""
+        value = self.get(engine + "/leader")
+        return json.loads(value) if value else None
+
+    def insync(self, engine="engine"):
+        """Names of the in-sync set, in its order."""
+        value = self.get(engine + "/insync")
+        return [m["node"] for m in json.loads(value)["members"]] if value else []
+
+
+def _b64(text):
+    import base64
+
+    return base64.b64encode(text.encode()).decode()
+
+
+def _unb64(text):
+    import base64
+
+    return base64.b64decode(text).decode()
+
+
+# ----------------------------------------------------------------------------------------------------------------- nodes
+
+
+class Node(Process):
+    """A leash-noded, started; it listens when the constructor returns. `options`: key=value as in its configuration."""
+
+    def __init__(self, test, etcd, name, start=True, **options):
+        self.engine = options.get("engine", "engine")
+        self.node = name
+        self.dir = os.path.join(test.dir, "%s-%s" % (self.engine, name))
+        self.run_dir = os.path.join(test.dir, "run-%s-%s" % (self.engine, name))
+        self.control = os.path.join(self.run_dir, "control.sock")
+        self.address = None
+        self.options = {
+            "engine": self.engine,
+            "listen": "127.0.0.1:0",
+            "etcd_endpoints": etcd.url,
+            "data_dir": self.dir,
+            "runtime_dir": self.run_dir,
+            "segment_bytes": "4M",
+            "lease_ttl": "2",
+            "failure_timeout": "300ms",
+            "disk_timeout": "1500ms",
+            "log_target": "stderr",
+            "log_level": "debug",
+        }
+        self.options.update(options)
+        super().__init__(test, "%s-%s" % (self.engine, name), None)
+        if start:
+            self.start()
+
+    def start(self, wait=True):
+        program = os.path.join(BUILD, "leash-noded")
+        args = ["--%s=%s" % (k.replace("_", "-"), v) for k, v in self.options.items()]
+        self.argv = [program, self.node] + args
+        seen = len(self.output())
+        super().start()
+        if wait:
+            self._wait_listening(seen)
+        return self
+
+    def _wait_listening(self, seen):
+        def listening():
+            m = re.search(r"listens on (127\.0\.0\.1:\d+)", self.output()[seen:])
+            if m is None and not self.running():
+                raise Failed("%s ended with %s:\n%s" % (self.name, self.popen.returncode, self.output()[seen:][-2000:]))
+            return m
+
+        self.address = wait_for(listening, "%s listens" % self.name).group(1)
+        self.options["listen"] = self.address  # the same after a restart
+
+    @property
+    def port(self):
+        return int(self.address.rsplit(":", 1)[1])
+
+    def client(self, **kwargs):
+        return Client("127.0.0.1", self.port, **kwargs)
+
+    def admin(self, *verb):
+        """LEASH <verb> over the control socket."""
+        with Client(path=self.control) as c:
+            return c.call("LEASH", *verb)
+
+    def status(self):
+        return json.loads(self.admin("STATUS"))
+
+    def role(self):
+        """'master' or 'slave', as ROLE says; None: it does not answer."""
+        try:
+            with self.client(timeout_s=5) as c:
+                return c.call("ROLE")[0].decode()
+        except (OSError, ConnectionLost):
+            return None
+
+
+def wait_primary(nodes, deadline_s=None, but=()):
+    """The node of `nodes` that says it is primary and takes reads; not one of `but`."""
+
+    def find():
+        for n in nodes:
+            if n not in but and n.running() and n.role() == "master":
+                with n.client() as c:
+                    c.call("XLEN", n.engine)
+                return n
+        return None
+
+    return wait_for(find, "there is a primary", deadline_s)
+
+
+# ------------------------------------------------------------------------------------------------------------ RESP client
 
 
 class RespError(Exception):
+    """An error reply."""
+
+    @property
+    def code(self):
+        return str(self).split(" ", 1)[0]
+
+
+class ConnectionLost(Exception):
     pass
 
 
-class Resp:
-    """A Redis protocol client on a raw socket."""
+class Client:
+    """RESP over TCP or a Unix socket. call() raises RespError for an error reply; send() and read() pipeline."""
 
-    def __init__(self, port, timeout=60):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout * SLOW)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, host=None, port=None, path=None, timeout_s=None):
+        timeout_s = timeout_s or DEADLINE_S
+        if path is not None:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(timeout_s)
+            self.sock.connect(path)
+        else:
+            self.sock = socket.create_connection((host, port), timeout=timeout_s)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.sock.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def close(self):
         self.file.close()
         self.sock.close()
 
-    @staticmethod
-    def encode(*args):
-        out = [b"*%d\r\n" % len(args)]
-        for a in args:
-            a = a if isinstance(a, bytes) else str(a).encode()
-            out.append(b"$%d\r\n%s\r\n" % (len(a), a))
-        return b"".join(out)
-
     def send(self, *args):
-        self.sock.sendall(self.encode(*args))
+        parts = [b"*%d\r\n" % len(args)]
+        for a in args:
+            b = a if isinstance(a, bytes) else str(a).encode()
+            parts.append(b"$%d\r\n%s\r\n" % (len(b), b))
+        self.sock.sendall(b"".join(parts))
 
-    def read(self):
+    def send_raw(self, data):
+        self.sock.sendall(data)
+
+    def call(self, *args):
+        self.send(*args)
+        value = self.read()
+        if isinstance(value, RespError):
+            raise value
+        return value
+
+    def _line(self):
         line = self.file.readline()
         if not line.endswith(b"\r\n"):
-            raise ConnectionError("connection closed")
-        kind, rest = line[:1], line[1:-2]
+            raise ConnectionLost("the connection ended")
+        return line[:-2]
+
+    def _bytes(self, n):
+        data = self.file.read(n + 2)
+        if len(data) != n + 2:
+            raise ConnectionLost("the connection ended")
+        return data[:-2]
+
+    def read(self):
+        """The next reply. Errors are returned, not raised."""
+        line = self._line()
+        kind, rest = line[:1], line[1:]
         if kind == b"+":
             return rest.decode()
         if kind == b"-":
-            return RespError(rest.decode())
+            return RespError(rest.decode(errors="replace"))
         if kind == b":":
             return int(rest)
-        if kind == b"$":
-            n = int(rest)
-            if n < 0:
-                return None
-            data = self.file.read(n + 2)
-            if len(data) != n + 2:
-                raise ConnectionError("connection closed")
-            return data[:-2]
-        if kind == b"*":
-            n = int(rest)
-            return None if n < 0 else [self.read() for _ in range(n)]
-        raise ValueError("not RESP2: %r" % line)
-
-    def __call__(self, *args):
-        self.send(*args)
-        reply = self.read()
-        if isinstance(reply, RespError):
-            raise reply
-        return reply
-
-
-def seq_of(entry_id):
-    seq, zero = entry_id.split(b"-")
-    assert zero == b"0", entry_id
-    return int(seq)
-
-
-class Cluster:
-    """etcd, nodes and gateways. node_options and gateway_options are lists of command line options."""
-
-    def __init__(self, nodes=3, etcd=1, gateways=1, topology="star", node_options=(), gateway_options=(), min_insync=2,
-                 keep=None):
-        self.dir = tempfile.mkdtemp(prefix="leash-test-", dir=os.environ.get("TMPDIR"))
-        self.keep = keep if keep is not None else bool(os.environ.get("LEASH_TEST_KEEP"))
-        self.names = ["P1"] + ["S%d" % i for i in range(1, nodes)]
-        self.etcd = Etcd(self.dir, etcd)
-        ports = free_ports(nodes + gateways)
-        self.ports = dict(zip(self.names, ports))
-        self.gateway_ports = ports[nodes:]
-        self.nodes = {}
-        for name in self.names:
-            self.nodes[name] = Process(self.dir, name, [
-                os.path.join(BUILD, "leash-noded"), name, "--listen", "127.0.0.1:%d" % self.ports[name],
-                "--etcd-endpoints", self.etcd.endpoints, "--data-dir", self.data(name),
-                "--runtime-dir", os.path.join(self.dir, name + ".run"), "--founders", ",".join(self.names),
-                "--min-insync", str(min_insync), "--topology", topology, "--log-target", "stderr", *node_options])
-        self.gateways = [Process(self.dir, "gw%d" % i, [
-            os.path.join(BUILD, "leash-gatewayd"), "--listen", "127.0.0.1:%d" % port, "--etcd-endpoints",
-            self.etcd.endpoints, "--log-target", "stderr", *gateway_options]) for i, port in enumerate(self.gateway_ports)]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, value, trace):
-        for p in [*self.gateways, *self.nodes.values(), *self.etcd.members]:
-            p.signal(signal.SIGCONT)
-            p.kill()
-        if kind is None and not self.keep:
-            shutil.rmtree(self.dir, ignore_errors=True)
-        else:
-            sys.stderr.write("logs and data are kept in %s\n" % self.dir)
-            self.tails()
-
-    def tails(self, lines=25):
-        for p in [*self.nodes.values(), *self.gateways]:
-            if os.path.exists(p.log):
-                sys.stderr.write("==== %s\n%s\n" % (p.name, "\n".join(p.text().splitlines()[-lines:])))
-
-    def data(self, name):
-        return os.path.join(self.dir, name + ".data")
-
-    def start(self, gateways=True):
-        self.etcd.start()
-        for n in self.nodes.values():
-            n.start()
-        if gateways:
-            for g in self.gateways:
-                g.start()
-        self.wait_in_sync()
-        if gateways:
-            for port in self.gateway_ports:
-                wait_for(lambda p=port: self.answers(p), 20, "the gateway answers")
-        return self
-
-    def answers(self, port):
-        try:
-            r = Resp(port, 2)
-            try:
-                return r("PING") == "PONG"
-            finally:
-                r.close()
-        except (OSError, RespError):
-            return False
-
-    def leader(self):
-        """Who stands in etcd's leader key, or None."""
-        try:
-            value = self.etcd.get("engine/leader")
-        except OSError:
+        if kind == b"_":
             return None
-        return value["node"] if value else None
-
-    def insync(self):
-        value = self.etcd.get("engine/insync")
-        return [m["node"] for m in value["members"]] if value else []
-
-    def role(self, name):
-        """What the node itself says: "master", "slave", or None when it does not answer."""
-        try:
-            r = Resp(self.ports[name], 2)
-            try:
-                return r("ROLE")[0].decode()
-            finally:
-                r.close()
-        except (OSError, RespError, TypeError):
-            return None
-
-    def primary(self):
-        leader = self.leader()
-        return leader if leader and self.nodes[leader].running() and self.role(leader) == "master" else None
-
-    def wait_primary(self, other_than=None, seconds=20):
-        def there():
-            p = self.primary()
-            return p if p and p != other_than else None
-        return wait_for(there, seconds, "a primary%s" % (" other than " + other_than if other_than else ""))
-
-    def wait_in_sync(self, names=None, seconds=40):
-        want = sorted(names or self.names)
-        wait_for(lambda: self.primary() and sorted(set(self.insync())) == want, seconds,
-                 "in sync: " + " ".join(want))
-
-    def leash(self, *args, check=True, stdin=None):
-        return subprocess.run([os.path.join(BUILD, "leash"), *args], stdin=stdin or subprocess.DEVNULL, check=check,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120 * SLOW)
-
-    def xrange(self, port):
-        """The whole log as a node or gateway shows it: [(sequence, [field, value, ...])]."""
-        r, entries, start = Resp(port), [], "-"
-        try:
-            while True:
-                part = r("XRANGE", "engine", start, "+", "COUNT", "1000")
-                entries += [(seq_of(e[0]), e[1]) for e in part]
-                if len(part) < 1000:
-                    return entries
-                start = "(%d-0" % entries[-1][0]
-        finally:
-            r.close()
-
-    def wait_equal(self, seconds=40):
-        """Waits until all nodes show the same committed log, and returns it."""
-        def lengths():
-            ends = set()
-            for name in self.names:
-                r = Resp(self.ports[name], 5)
-                try:
-                    ends.add(r("XLEN", "engine"))
-                except RespError:
-                    return None
-                finally:
-                    r.close()
-            return len(ends) == 1
-        def quiet():
-            try:
-                return lengths()
-            except OSError:
+        if kind == b"#":
+            return rest == b"t"
+        if kind == b",":
+            return float(rest)
+        if kind in b"$=":
+            if rest == b"-1":
                 return None
-        wait_for(quiet, seconds, "all nodes show logs of the same length")
-        logs = {name: self.xrange(self.ports[name]) for name in self.names}
-        first = logs[self.names[0]]
-        for name, log in logs.items():
-            assert log == first, "the log of %s differs from that of %s" % (name, self.names[0])
-        return first
+            data = self._bytes(int(rest))
+            return data[4:] if kind == b"=" else data
+        if kind in b"*~>":
+            return None if rest == b"-1" else [self.read() for _ in range(int(rest))]
+        if kind == b"%":
+            return {_key(self.read()): self.read() for _ in range(int(rest))}
+        raise ConnectionLost("no RESP: %r" % line)
 
 
-class Producer(threading.Thread):
-    """Appends numbered messages with IDMP ids, `window` in flight, in order. A lost connection (a gateway that died) is
-    made again and what is unanswered is sent again with the same ids; an error reply is noted and ends it."""
-
-    def __init__(self, port, name, window=8):
-        super().__init__(daemon=True)
-        self.port, self.name_, self.window = port, name, window
-        self.acks = {}          # number -> sequence
-        self.errors = []
-        self.reconnects = 0
-        self.longest_pause = 0.0
-        self.halt = threading.Event()
-        self.sent = 0
-
-    def message(self, i):
-        return ("XADD", "engine", "IDMP", self.name_, str(i), "*", "v", "%s:%d" % (self.name_, i))
-
-    def run(self):
-        while not (self.halt.is_set() and len(self.acks) == self.sent) and not self.errors:
-            try:
-                self.connection()
-            except OSError:
-                self.reconnects += 1
-                time.sleep(0.05)
-
-    def connection(self):
-        r = Resp(self.port, 90)
-        try:
-            unanswered = [i for i in range(self.sent) if i not in self.acks]
-            for i in unanswered:
-                r.send(*self.message(i))
-            last = time.monotonic()
-            while True:
-                while len(unanswered) < self.window and not self.halt.is_set():
-                    unanswered.append(self.sent)
-                    r.send(*self.message(self.sent))
-                    self.sent += 1
-                if not unanswered:
-                    return
-                reply = r.read()
-                now = time.monotonic()
-                self.longest_pause = max(self.longest_pause, now - last)
-                last = now
-                if isinstance(reply, RespError):
-                    self.errors.append((unanswered[0], str(reply)))
-                    return
-                self.acks[unanswered.pop(0)] = seq_of(reply)
-        finally:
-            r.close()
-
-    def finish(self, seconds=60):
-        self.halt.set()
-        self.join(seconds * SLOW)
-        assert not self.is_alive(), "%s still waits for %d answers" % (self.name_, self.sent - len(self.acks))
+def _key(value):
+    return value.decode() if isinstance(value, bytes) else value
 
 
-def check_promises(log, producers):
-    """What every producer was told against what the log holds, record by record."""
-    where = {}
-    for seq, (field, value) in log:
-        assert field == b"v", (seq, field)
-        where.setdefault(value.decode(), []).append(seq)
-    assert [seq for seq, _ in log] == list(range(1, len(log) + 1)), "sequence numbers have a gap"
-    for p in producers:
-        assert not p.errors, "%s saw an error: %r" % (p.name_, p.errors)
-        last = 0
-        for i in sorted(p.acks):
-            places = where.get("%s:%d" % (p.name_, i), [])
-            assert places == [p.acks[i]], "%s:%d was acknowledged at %d, the log has it at %r" % (
-                p.name_, i, p.acks[i], places)
-            assert places[0] > last, "%s:%d is out of order" % (p.name_, i)
-            last = places[0]
-    assert sum(len(v) for v in where.values()) == len(where), "a message is in the log twice"
+def pairs(array):
+    """A map that RESP2 sends as a flat array."""
+    return {_key(array[i]): array[i + 1] for i in range(0, len(array), 2)}
 
 
-def main(tests):
-    """Runs the functions in order (or those named on the command line), prints libcheck's closing line."""
-    chosen = [t for t in tests if not sys.argv[1:] or t.__name__ in sys.argv[1:]]
-    failed = 0
-    for t in chosen:
-        begin = time.monotonic()
-        try:
-            t()
-            print("ok %s (%.1f s)" % (t.__name__, time.monotonic() - begin), flush=True)
-        except Exception as e:  # a test that fails must not keep the others from running
-            import traceback
-            traceback.print_exc()
-            failed += 1
-            print("FAILED %s: %s" % (t.__name__, e), flush=True)
-    print("%d%%: Checks: %d, Failures: %d, Errors: 0" % (
-        100 * (len(chosen) - failed) // max(1, len(chosen)), len(chosen), failed))
-    sys.exit(1 if failed else 0)
+# --------------------------------------------------------------------------------------------------------------- the test
+
+
+class Test:
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="leash-", dir=os.environ.get("TMPDIR"))
+        self.processes = []
+
+    def check_alive(self):
+        """No program of the test has ended by itself with a sanitizer's or an assert's word."""
+        for p in self.processes:
+            for word in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:", "assertion failed"):
+                assert word not in p.output(), "%s: %s" % (p.name, p.output()[-4000:])
+
+    def end(self):
+        for p in reversed(self.processes):
+            if p.running():
+                p.kill()
+
+    def tell(self):
+        for p in self.processes:
+            if isinstance(p, Etcd):
+                continue
+            sys.stderr.write("---- %s\n%s\n" % (p.name, p.output()[-6000:]))
+
+
+def run(main):
+    """main(test) and the exit status: 0, 1 (the directory stays), 77."""
+    t = Test()
+    try:
+        main(t)
+        t.check_alive()
+        status = 0
+    except Skip as e:
+        print("skipped: %s" % e)
+        status = 77
+    except BaseException:  # also KeyboardInterrupt: the processes must end
+        traceback.print_exc()
+        t.tell()
+        status = 1
+    t.end()
+    if status == 1:
+        print("what it left is in %s" % t.dir)
+    else:
+        shutil.rmtree(t.dir, ignore_errors=True)
+    sys.exit(status)

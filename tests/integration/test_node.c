@@ -7,6 +7,8 @@
  *  3. a graceful stop hands over and gives the lease back; the lease file is gone
  *  4. an operator's request in etcd moves the lead, and the outcome is written into it
  *  5. appends go on while etcd is away
+ *  6. a primary whose disk hangs gives up the lead, and follows when the disk is well again
+ *  7. a log damaged while the node was down: a new incarnation copies it from its peers
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -35,6 +37,8 @@ struct peer_node {
 	leash_seq seq[WAITERS];
 	bool stopped;
 	int fatal;
+	struct rlog_ops ops;
+	int hang; /* atomic: its fdatasync does not return */
 };
 
 struct post {
@@ -164,6 +168,15 @@ static void net_stopped(void *ctx) { ((struct peer_node *)ctx)->stopped = true; 
 
 /* ----------------------------------------------------------------------------------------------------------- world */
 
+static int hanging_fdatasync(void *ctx, int fd)
+{
+	struct peer_node *p = ctx;
+
+	while (__atomic_load_n(&p->hang, __ATOMIC_ACQUIRE))
+		(void)usleep(1000);
+	return rlog_posix.fdatasync(rlog_posix.ctx, fd);
+}
+
 static void links_of(struct world *w, int i, bool up)
 {
 	for (int k = 0; k < NODES; k++) {
@@ -183,7 +196,7 @@ static void node_up(struct world *w, int i)
 		.priority = NODES - i, .n_founders = NODES, .founders = names, .min_insync = 2, .dedup_window = 1000,
 		.dedup_records_max = 1000, .failure_timeout_ns = 600 * NS_PER_MS, .heartbeat_ns = 50 * NS_PER_MS,
 		.dir = p->dir, .segment_bytes = 1 << 20, .reserve_bytes = 1 << 16, .record_bytes_max = 1 << 16,
-		.disk_budget_ns = 5 * NS_PER_S, .cache_bytes = 8192, .uncommitted_bytes = 1 << 20, .batch_bytes = 1 << 16,
+		.ops = &p->ops, .disk_budget_ns = NS_PER_S, .cache_bytes = 8192, .uncommitted_bytes = 1 << 20, .batch_bytes = 1 << 16,
 		.uncommitted_max = 1000, .lease_ttl_s = 3, .lease_file = p->lease_file,
 		.etcd = { .endpoints = etcd_fixture_urls(w->etcd), .n_endpoints = n_urls } };
 	struct node_net net = { .ctx = p, .send = net_send, .send_records = net_send_records, .answer = net_answer,
@@ -192,6 +205,9 @@ static void node_up(struct world *w, int i)
 	char reason[256];
 
 	p->stopped = false;
+	p->ops = rlog_posix;
+	p->ops.ctx = p;
+	p->ops.fdatasync = hanging_fdatasync;
 	ck_assert_msg(node_new(&conf, w->base, &net, &p->n, reason) == 0, "%s", reason);
 	ck_assert_int_eq(node_start(p->n), 0);
 	links_of(w, i, true);
@@ -512,6 +528,98 @@ START_TEST(appends_go_on_without_etcd)
 }
 END_TEST
 
+START_TEST(a_sick_disk_moves_the_lead)
+{
+	struct world *w = world_new();
+	int p, next;
+
+	WAIT(w, ready(w, NODES));
+	p = primary(w);
+	append_many(w, p, 5);
+	__atomic_store_n(&w->nodes[p].hang, 1, __ATOMIC_RELEASE);
+	submit(w, p, "h", "x", 30);
+	WAIT(w, primary(w) >= 0 && primary(w) != p);
+	next = primary(w);
+	WAIT(w, w->nodes[p].answered[30] != 0);
+	ck_assert_int_eq(w->nodes[p].answered[30], 1 + DRV_ANS_LOST);
+	submit(w, next, "h", "x", 31); /* the retry of what was in doubt */
+	WAIT(w, w->nodes[next].answered[31] != 0);
+	ck_assert_uint_eq(w->nodes[next].seq[31], 6);
+	__atomic_store_n(&w->nodes[p].hang, 0, __ATOMIC_RELEASE);
+	WAIT(w, ready(w, NODES));
+	WAIT(w, readable(w, p) == 6);
+	world_free(w);
+}
+END_TEST
+
+/* Flips a byte in the middle of the first segment. */
+static void damage(const char *dir)
+{
+	char path[1024], byte;
+	DIR *d = opendir(dir);
+	struct dirent *e;
+	bool found = false;
+
+	ck_assert_ptr_nonnull(d);
+	while (!found && (e = readdir(d)))
+		if (strstr(e->d_name, ".seg")) {
+			FILE *f;
+
+			(void)snprintf(path, sizeof path, "%s/%s", dir, e->d_name);
+			f = fopen(path, "r+");
+			ck_assert_ptr_nonnull(f);
+			ck_assert_int_eq(fseek(f, 4096 + 1000, SEEK_SET), 0);
+			ck_assert_uint_eq(fread(&byte, 1, 1, f), 1);
+			byte ^= 1;
+			ck_assert_int_eq(fseek(f, 4096 + 1000, SEEK_SET), 0);
+			ck_assert_uint_eq(fwrite(&byte, 1, 1, f), 1);
+			ck_assert_int_eq(fclose(f), 0);
+			found = true;
+		}
+	(void)closedir(d);
+	ck_assert(found);
+}
+
+static void on_problem(const struct rlog_damage *d, void *arg)
+{
+	(void)arg;
+	printf("%s at %llu: %s (records %llu to %llu)\n", d->path, (unsigned long long)d->offset, d->reason,
+		(unsigned long long)d->first, (unsigned long long)d->last);
+}
+
+START_TEST(damage_heals_from_the_peers)
+{
+	struct rlog_verify_result v;
+	struct rep_status status;
+	struct world *w = world_new();
+	leash_id before;
+	int p, s;
+
+	WAIT(w, ready(w, NODES));
+	p = primary(w);
+	s = (p + 1) % NODES;
+	append_many(w, p, 50);
+	WAIT(w, readable(w, s) == 50);
+	before = node_incarnation(w->nodes[s].n);
+	node_down(w, s);
+	damage(w->nodes[s].dir);
+	node_up(w, s);
+	ck_assert_uint_ne(node_incarnation(w->nodes[s].n), before);
+	WAIT(w, ready(w, NODES));
+	WAIT(w, readable(w, s) == 50);
+	for (leash_seq seq = 1; seq <= 50;) { /* the beginning from the log, the end from the cache */
+		struct got g = read_range(w, s, seq, 50, false, 50);
+
+		ck_assert(g.status == PEER_ST_OK && g.n > 0 && g.first == seq && g.more == (g.last < 50));
+		seq = g.last + 1;
+	}
+	WAIT(w, (node_rep_status(w->nodes[s].n, &status), status.durable == 50));
+	ck_assert_int_eq(rlog_verify(w->nodes[s].dir, &rlog_posix, 50, on_problem, NULL, &v), 0);
+	ck_assert(v.n_problems == 0 && v.records == 50);
+	world_free(w);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("node");
@@ -527,6 +635,8 @@ int main(void)
 	tcase_add_test(tc, a_stop_hands_over);
 	tcase_add_test(tc, a_request_moves_the_lead);
 	tcase_add_test(tc, appends_go_on_without_etcd);
+	tcase_add_test(tc, a_sick_disk_moves_the_lead);
+	tcase_add_test(tc, damage_heals_from_the_peers);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);

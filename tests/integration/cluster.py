@@ -1,0 +1,181 @@
+"""A whole cluster and its producers for the fault tests, on top of leashtest.py."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+from leashtest import BUILD, Client, ConnectionLost, Etcd, Node, Process, RespError, free_ports, wait_for
+
+SLOW = float(os.environ.get("LEASH_TEST_SLOW", "1"))  # stretches every deadline (sanitizers)
+
+
+def seq_of(entry_id):
+    seq, zero = entry_id.split(b"-")
+    assert zero == b"0", entry_id
+    return int(seq)
+
+
+class Gateway(Process):
+    def __init__(self, test, etcd, name="gw", **options):
+        self.port = free_ports(1)[0]
+        self.options = {
+            "listen": "127.0.0.1:%d" % self.port,
+            "etcd_endpoints": etcd.url,
+            "log_target": "stderr",
+            "log_level": "debug",
+        }
+        self.options.update(options)
+        super().__init__(test, name, None)
+        self.start()
+
+    def start(self):
+        args = ["--%s=%s" % (k.replace("_", "-"), v) for k, v in self.options.items()]
+        self.argv = [os.path.join(BUILD, "leash-gatewayd")] + args
+        super().start()
+        wait_for(self.answers, "%s answers" % self.name, 20 * SLOW)
+        return self
+
+    def answers(self):
+        with Client("127.0.0.1", self.port, timeout_s=2) as c:
+            return c.call("PING") == "PONG"
+
+    def client(self):
+        return Client("127.0.0.1", self.port, timeout_s=90 * SLOW)
+
+
+class Cluster:
+    """etcd, nodes P1 S1 S2 and a gateway, started, everybody in sync."""
+
+    def __init__(self, test, n=3, gateway=True, **options):
+        self.etcd = Etcd(test)
+        names = ["P1"] + ["S%d" % i for i in range(1, n)]
+        options.setdefault("founders", ",".join(names))
+        options.setdefault("lease_ttl", "5")
+        options.setdefault("failure_timeout", "1000ms")
+        self.nodes = [Node(test, self.etcd, name, **options) for name in names]
+        self.by_name = {node.node: node for node in self.nodes}
+        self.wait_in_sync()
+        self.gateway = Gateway(test, self.etcd) if gateway else None
+
+    def primary(self):
+        leader = self.etcd.leader()
+        node = self.by_name.get(leader["node"]) if leader else None
+        return node if node and node.running() and node.role() == "master" else None
+
+    def wait_primary(self, but=None, seconds=20):
+        def find():
+            p = self.primary()
+            return p if p is not but else None
+        return wait_for(find, "there is a primary" + (" other than " + but.node if but else ""), seconds * SLOW)
+
+    def wait_in_sync(self, seconds=40):
+        want = sorted(n.node for n in self.nodes)
+        wait_for(lambda: self.primary() and sorted(set(self.etcd.insync())) == want, "all are in sync", seconds * SLOW)
+
+    def wait_equal(self, seconds=40):
+        """Waits until all nodes show the same log, and returns it: [(sequence, [field, value, ...])]."""
+        def lengths():
+            found = set()
+            for n in self.nodes:
+                with n.client() as c:
+                    found.add(c.call("XLEN", n.engine))
+            return len(found) == 1
+        wait_for(lengths, "all nodes show logs of the same length", seconds * SLOW)
+        logs = [entries(n) for n in self.nodes]
+        for n, log in zip(self.nodes, logs):
+            assert log == logs[0], "the log of %s differs from that of %s" % (n.node, self.nodes[0].node)
+        return logs[0]
+
+
+def entries(node):
+    """The whole log as the node shows it."""
+    with node.client() as c:
+        found, start = [], "-"
+        while True:
+            part = c.call("XRANGE", node.engine, start, "+", "COUNT", 1000)
+            found += [(seq_of(e[0]), e[1]) for e in part]
+            if len(part) < 1000:
+                return found
+            start = "(%d-0" % found[-1][0]
+
+
+def leash(*args, check=True):
+    return subprocess.run([os.path.join(BUILD, "leash"), *args], stdin=subprocess.DEVNULL, check=check, timeout=120 * SLOW,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+class Producer(threading.Thread):
+    """Appends numbered messages with IDMP ids, `window` in flight, in order. A lost connection (a gateway that died) is
+    made again and what is unanswered is sent again with the same ids; an error reply is noted and ends it."""
+
+    def __init__(self, port, name, window=8):
+        super().__init__(daemon=True)
+        self.port, self.name_, self.window = port, name, window
+        self.acks = {}          # number -> sequence
+        self.errors = []
+        self.reconnects = 0
+        self.longest_pause = 0.0
+        self.halt = threading.Event()
+        self.sent = 0
+
+    def message(self, i):
+        return ("XADD", "engine", "IDMP", self.name_, str(i), "*", "v", "%s:%d" % (self.name_, i))
+
+    def run(self):
+        while not (self.halt.is_set() and len(self.acks) == self.sent) and not self.errors:
+            try:
+                self.connection()
+            except (OSError, ConnectionLost):
+                self.reconnects += 1
+                time.sleep(0.05)
+
+    def connection(self):
+        r = Client("127.0.0.1", self.port, timeout_s=90 * SLOW)
+        try:
+            unanswered = [i for i in range(self.sent) if i not in self.acks]
+            for i in unanswered:
+                r.send(*self.message(i))
+            last = time.monotonic()
+            while True:
+                while len(unanswered) < self.window and not self.halt.is_set():
+                    unanswered.append(self.sent)
+                    r.send(*self.message(self.sent))
+                    self.sent += 1
+                if not unanswered:
+                    return
+                reply = r.read()
+                now = time.monotonic()
+                self.longest_pause = max(self.longest_pause, now - last)
+                last = now
+                if isinstance(reply, RespError):
+                    self.errors.append((unanswered[0], str(reply)))
+                    return
+                self.acks[unanswered.pop(0)] = seq_of(reply)
+        finally:
+            r.close()
+
+    def finish(self, seconds=60):
+        self.halt.set()
+        self.join(seconds * SLOW)
+        assert not self.is_alive(), "%s still waits for %d answers" % (self.name_, self.sent - len(self.acks))
+
+
+def check_promises(log, producers):
+    """What every producer was told against what the log holds, record by record."""
+    where = {}
+    for seq, (field, value) in log:
+        assert field == b"v", (seq, field)
+        where.setdefault(value.decode(), []).append(seq)
+    assert [seq for seq, _ in log] == list(range(1, len(log) + 1)), "sequence numbers have a gap"
+    for p in producers:
+        assert not p.errors, "%s saw an error: %r" % (p.name_, p.errors)
+        last = 0
+        for i in sorted(p.acks):
+            places = where.get("%s:%d" % (p.name_, i), [])
+            assert places == [p.acks[i]], "%s:%d was acknowledged at %d, the log has it at %r" % (
+                p.name_, i, p.acks[i], places)
+            assert places[0] > last, "%s:%d is out of order" % (p.name_, i)
+            last = places[0]
+    assert sum(len(v) for v in where.values()) == len(where), "a message is in the log twice"

@@ -581,7 +581,7 @@ static void expire(struct pipe *p, uint64_t now_ns)
 
 		if (m->done)
 			continue;
-		if (now_ns - m->arrived_ns < p->conf.hold_timeout_ns)
+		if (now_ns < m->arrived_ns + p->conf.hold_timeout_ns)
 			break;
 		give_up(p, m);
 	}
@@ -617,7 +617,7 @@ bool pipe_stuck(const struct pipe *p, uint64_t now_ns)
 {
 	const struct msg *m = at(p, p->base);
 
-	return p->base < p->next && m->done && is_out(p, m) && now_ns - m->arrived_ns > 2 * p->conf.hold_timeout_ns;
+	return p->base < p->next && m->done && is_out(p, m) && now_ns > m->arrived_ns + 2 * p->conf.hold_timeout_ns;
 }
 
 void pipe_get_stats(const struct pipe *p, struct pipe_stats *ret_stats)

@@ -120,11 +120,11 @@ static void expire(struct upstream *u, uint64_t now_ns)
 	struct upread *r, *next;
 
 	DL_FOREACH_SAFE(u->waiting, r, next) {
-		if (now_ns - r->arrived_ns >= u->hold_timeout_ns)
+		if (now_ns >= r->arrived_ns + u->hold_timeout_ns)
 			fail(u, r, PEER_ST_NOT_SERVING);
 	}
 	HASH_ITER(hh, u->sent, r, next) {
-		if (now_ns - r->arrived_ns < u->hold_timeout_ns)
+		if (now_ns < r->arrived_ns + u->hold_timeout_ns)
 			break;
 		fail(u, r, PEER_ST_NOT_SERVING);
 	}

@@ -8,7 +8,8 @@
 5. kill -9 of the primary: another takes over; everything that was acknowledged is there, once; writes go on.
 6. The killed node comes back and catches up: same last-hash everywhere.
 7. LEASH works on the control socket only; SWITCHOVER moves the lead; SIGTERM ends with 0 and hands over.
-8. A bad configuration ends with 78, a port in use with 1, and both say what is wrong.
+8. A bad configuration ends with 78, a port or data directory in use with 1, foreign data with 78; all say what is wrong.
+9. Without etcd it starts, reloads and ends.
 """
 import os
 import shutil
@@ -129,6 +130,7 @@ def refusals(t, etcd, nodes):
     n = Node(t, etcd, "X1", start=False, min_insync="9", lease_ttl="2", failure_timeout="5s")
     n.start(wait=False)
     assert n.wait() == 78, n.output()
+    assert not os.path.exists(n.dir), "nothing may be touched"
     assert "--min-insync" in n.output() and "2 * failure_timeout" in n.output()
     n = Node(t, etcd, "X2", start=False, listen=nodes[0].address)
     n.start(wait=False)
@@ -136,6 +138,21 @@ def refusals(t, etcd, nodes):
     assert nodes[0].address in n.output() and "another process" in n.output()
     out = subprocess.run([os.path.join(BUILD, "leash-noded"), "--help"], stdout=subprocess.PIPE, timeout=30, check=True)
     assert b"--on-role-change" in out.stdout
+
+
+def without_etcd(t, etcd):
+    """It starts, reloads and ends without etcd; its data and its control socket are its own."""
+    n = Node(t, etcd, "Y1", etcd_endpoints="http://127.0.0.1:1")
+    other = Node(t, etcd, "Y1b", start=False, data_dir=n.dir)
+    other.node = n.node
+    other.start(wait=False)
+    assert other.wait() == 1 and "another process" in other.output(), other.output()
+    foreign = Node(t, etcd, "Y2", start=False, data_dir=n.dir)
+    n.signal(signal.SIGHUP)
+    wait_for(lambda: "nothing has changed" in n.output(), "it reloads")
+    assert n.stop() == 0, n.output()
+    foreign.start(wait=False)
+    assert foreign.wait() == 78 and n.dir in foreign.output(), foreign.output()
 
 
 def main(t):
@@ -154,6 +171,7 @@ def main(t):
     with open(marks, encoding="utf-8") as f:
         assert any(line.startswith(new.node + " primary ") and line.endswith(" engine\n") for line in f)
     refusals(t, etcd, nodes)
+    without_etcd(t, etcd)
 
 
 if __name__ == "__main__":

@@ -658,7 +658,7 @@ static void storm_serve(void)
 START_TEST(storm)
 {
 	static const struct pipe_ops storm_ops = { storm_submit, storm_answer, on_random_id };
-	struct pipe_conf conf = { .messages_max = 64, .bytes_max = 1 << 20, .hold_timeout_ns = UINT64_MAX };
+	struct pipe_conf conf = { .messages_max = 64, .bytes_max = 1 << 20, .hold_timeout_ns = 1000000 * SEC };
 	struct rec_body b = { .id_kind = REC_ID_NONE };
 	uint32_t n = 0;
 

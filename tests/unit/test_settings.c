@@ -99,8 +99,10 @@ START_TEST(a_reload_changes_retention_hook_and_level_only)
 	size_t n;
 
 	ck_assert_int_eq(load("", &before, &result), 0);
-	ck_assert_int_eq(load("--retention-time 60 --retention-bytes 1G --on-role-change x --log-level debug --priority 1",
-				 &after, &result), 0);
+	ck_assert_int_eq(load("--retention-time 60 --retention-bytes 1G --on-role-change x --log-level debug "
+			      "--priority 1",
+				 &after, &result),
+		0);
 	n = conf_diff(&settings_desc, &before, &after, changes, ARRAY_SIZE(changes));
 	ck_assert_uint_eq(n, 5);
 	for (size_t i = 0; i < n; i++)

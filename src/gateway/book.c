@@ -20,6 +20,13 @@ void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);
 #define READ_DONE(p)  __tsan_release((void *)(uintptr_t)(p))
 #define GRACE_OVER(p) __tsan_acquire(p)
+
+/* What the library does within itself it cannot see either. */
+const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void)
+{
+	return "called_from_lib:liburcu-memb.so\n";
+}
 #else
 #define READ_DONE(p)  ((void)(p))
 #define GRACE_OVER(p) ((void)(p))
@@ -57,6 +64,13 @@ struct book {
 	_Atomic(struct directory *) dir; /* never NULL */
 };
 
+/* Nobody finds @object any more; @reclaim frees it when no reader can hold it. */
+static void retire(void *object, struct rcu_head *head, void (*reclaim)(struct rcu_head *head))
+{
+	READ_DONE(object);
+	urcu_memb_call_rcu(head, reclaim);
+}
+
 /* ---------------------------------------------------------------------------------------------------- life of slots */
 
 static void target_reclaim(struct rcu_head *head)
@@ -72,6 +86,7 @@ static void slot_reclaim(struct rcu_head *head)
 	struct book_slot *s = container_of(head, struct book_slot, rcu);
 
 	GRACE_OVER(s);
+	GRACE_OVER(atomic_load(&s->target));
 	free(atomic_load(&s->target));
 	pthread_mutex_destroy(&s->lock);
 	free(s);
@@ -106,7 +121,7 @@ struct book_slot *book_slot_ref(struct book_slot *s)
 void book_slot_unref(struct book_slot *s)
 {
 	if (s && atomic_fetch_sub(&s->refs, 1) == 1)
-		urcu_memb_call_rcu(&s->rcu, slot_reclaim);
+		retire(s, &s->rcu, slot_reclaim);
 }
 
 /* False: the slot is on its way out. */
@@ -184,7 +199,7 @@ static void directory_release(struct directory *d)
 {
 	for (size_t i = 0; i < d->n; i++)
 		book_slot_unref(d->slots[i]);
-	urcu_memb_call_rcu(&d->rcu, directory_reclaim);
+	retire(d, &d->rcu, directory_reclaim);
 }
 
 void book_free(struct book *b)
@@ -408,7 +423,7 @@ static void publish(struct book_slot *s, struct target *t)
 {
 	struct target *old = atomic_exchange_explicit(&s->target, t, memory_order_acq_rel);
 
-	urcu_memb_call_rcu(&old->rcu, target_reclaim);
+	retire(old, &old->rcu, target_reclaim);
 }
 
 int book_offer(struct book_slot *s, leash_epoch epoch, const char *node, const char *address, leash_id run)

@@ -2,7 +2,7 @@
 #ifndef LEASH_GATEWAY_UPSTREAM_INT_H
 #define LEASH_GATEWAY_UPSTREAM_INT_H
 
-#include <uthash.h>
+#include "base/table.h"
 
 #include "gateway/upstream.h"
 

@@ -11,19 +11,26 @@ What is claimed, each by a test:
   6. SIGHUP takes up new engines and drops old ones; SIGTERM finishes what is in flight; start-up errors.
 """
 
-import base64
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 import leashtest
-from leashtest import BUILD, SLOW, Etcd, Process, Resp, RespError, free_ports, main, seq_of, wait_for
+from leashtest import BUILD, Client, Etcd, Process, RespError, Test, free_ports, run, wait_for
+
+GATEWAY = os.path.join(BUILD, "leash-gatewayd")
+
+
+def seq_of(entry_id):
+    seq, zero = entry_id.split(b"-")
+    assert zero == b"0", entry_id
+    return int(seq)
 
 
 class Fakes:
@@ -69,16 +76,15 @@ class Fakes:
 class Stage:
     """etcd, fake nodes of one engine, one gateway."""
 
-    def __init__(self, *options, names=("P1", "S1"), engine="engine", config=None):
-        self.dir = tempfile.mkdtemp(prefix="leash-test-", dir=os.environ.get("TMPDIR"))
-        self.etcd = Etcd(self.dir).start()
+    def __init__(self, *options, names=("P1", "S1"), engine="engine"):
+        self.test = Test()
+        self.etcd = Etcd(self.test)
         self.engine = engine
         self.fakes = Fakes(engine, names)
         self.epoch = 0
         self.port = free_ports(1)[0]
-        self.gw = Process(self.dir, "gw", [os.path.join(BUILD, "leash-gatewayd"), "--listen", "127.0.0.1:%d" % self.port,
-                                           "--etcd-endpoints", self.etcd.endpoints, "--log-target", "stderr", "--workers",
-                                           "2", *options])
+        self.gw = Process(self.test, "gw", [GATEWAY, "--listen", "127.0.0.1:%d" % self.port, "--etcd-endpoints",
+                                            self.etcd.url, "--log-target", "stderr", "--workers", "2", *options])
         for name in names:
             self.put_node(name)
 
@@ -86,18 +92,20 @@ class Stage:
         return self
 
     def __exit__(self, kind, value, trace):
-        self.gw.kill()
-        self.fakes.close()
-        self.etcd.kill()
-        if kind is None:
-            shutil.rmtree(self.dir, ignore_errors=True)
-        else:
-            sys.stderr.write(self.gw.text()[-4000:])
+        try:
+            if kind is None:
+                if self.gw.running():
+                    assert self.gw.stop() == 0, "SIGTERM is a clean end"
+                self.test.check_alive()
+            else:
+                self.test.tell()
+        finally:
+            self.test.end()
+            self.fakes.close()
+            shutil.rmtree(self.test.dir, ignore_errors=True)
 
     def put(self, key, value):
-        import json
-        b64 = lambda s: base64.b64encode(s.encode()).decode()
-        self.etcd.call("/kv/put", {"key": b64(key), "value": b64(json.dumps(value))})
+        self.etcd.put(key, json.dumps(value))
 
     def put_node(self, name):
         self.put("%s/nodes/%s" % (self.engine, name), {
@@ -116,16 +124,16 @@ class Stage:
 
     def start(self):
         self.gw.start()
-        wait_for(lambda: "listening on" in self.gw.text(), 10, "the gateway listens")
+        wait_for(lambda: "listening on" in self.gw.output(), "the gateway listens")
         return self
 
-    def client(self, timeout=60):
-        return Resp(self.port, timeout)
+    def client(self):
+        return Client("127.0.0.1", self.port, timeout_s=2 * leashtest.DEADLINE_S)
 
     def info(self, what="engines"):
         r = self.client()
         try:
-            return r("INFO", what).decode()
+            return r.call("INFO", what).decode()
         finally:
             r.close()
 
@@ -168,7 +176,7 @@ class Writer(threading.Thread):
 
     def finish(self):
         self.halt.set()
-        self.join(60 * SLOW)
+        self.join(2 * leashtest.DEADLINE_S)
         assert not self.is_alive(), "%s still waits for %d answers" % (self.name_, self.sent - len(self.answers))
         assert not self.trouble, self.trouble
 
@@ -193,7 +201,7 @@ def check_all(log, writers):
 def more(fakes, n):
     """Waits until n more messages are in the log."""
     goal = fakes.stats()["appends"] + n
-    wait_for(lambda: fakes.stats()["appends"] >= goal, 30, "%d more messages" % n)
+    wait_for(lambda: fakes.stats()["appends"] >= goal, "%d more messages" % n)
 
 
 def good_weather():
@@ -201,22 +209,21 @@ def good_weather():
         s.lead("P1")
         s.start()
         r = s.client()
-        assert [r("XADD", "engine", "*", "v", "a%d" % i) for i in range(3)] == [b"1-0", b"2-0", b"3-0"]
-        assert r("XADD", "engine", "IDMP", "p", "1", "*", "v", "x") == b"4-0"
-        assert r("XADD", "engine", "IDMP", "p", "1", "*", "v", "x") == b"4-0"
+        assert [r.call("XADD", "engine", "*", "v", "a%d" % i) for i in range(3)] == [b"1-0", b"2-0", b"3-0"]
+        assert r.call("XADD", "engine", "IDMP", "p", "1", "*", "v", "x") == b"4-0"
+        assert r.call("XADD", "engine", "IDMP", "p", "1", "*", "v", "x") == b"4-0"
         try:
-            r("XADD", "engine", "IDMP", "p", "1", "*", "v", "y")
+            r.call("XADD", "engine", "IDMP", "p", "1", "*", "v", "y")
             assert False, "a conflict was not told"
         except RespError as e:
             assert str(e).startswith("IDMPCONFLICT"), e
-        assert r("XLEN", "engine") == 4
-        assert [e[1] for e in r("XRANGE", "engine", "2-0", "3-0")] == [[b"v", b"a1"], [b"v", b"a2"]]
-        role = r("ROLE")
+        assert r.call("XLEN", "engine") == 4
+        assert [e[1] for e in r.call("XRANGE", "engine", "2-0", "3-0")] == [[b"v", b"a1"], [b"v", b"a2"]]
+        role = r.call("ROLE")
         assert role[0] == b"master" and len(role[2]) == 1, role
         e = s.engine_info()
         assert e["primary"] == "P1" and e["epoch"] == "1" and e["in_flight"] == "0" and e["dedup_hits"] == "1", e
-        assert "primary of 'engine' is now 'P1' (epoch 1)" in s.gw.text()
-        assert s.gw.stop() == 0
+        assert "primary of 'engine' is now 'P1' (epoch 1)" in s.gw.output()
 
 
 def lead_goes_back_and_forth():
@@ -265,11 +272,11 @@ def leader_key_alone_is_not_believed():
         s.put_leader("S1", 5)  # its process says that it is a secondary
         s.start()
         w = Writer(s, "w")
-        wait_for(lambda: s.engine_info()["held"] != "0", 10, "messages are held")
+        wait_for(lambda: s.engine_info()["held"] != "0", "messages are held")
         assert s.fakes.stats()["refused"] == 0, "messages went to a node that does not lead"
         s.epoch = 3
         s.lead("P1", tell_etcd=False)  # epoch 4 is older than the 5 that etcd has shown
-        wait_for(lambda: int(s.engine_info()["held"]) == 16, 10, "all is held still")
+        wait_for(lambda: int(s.engine_info()["held"]) == 16, "all is held still")
         assert s.fakes.stats()["appends"] == 0
         s.epoch = 5
         s.lead("P1", tell_etcd=False)
@@ -285,13 +292,14 @@ def etcd_is_away():
         w = Writer(s, "w")
         more(s.fakes, 50)
         s.etcd.kill()
-        wait_for(lambda: "etcd does not answer" in s.gw.text(), 20, "the gateway says that etcd is away")
+        wait_for(lambda: "etcd does not answer" in s.gw.output(), "the gateway says that etcd is away")
         more(s.fakes, 50)
         s.lead("S1", tell_etcd=False)
         more(s.fakes, 50)
         assert s.engine_info()["primary"] == "S1"
         s.etcd.start()
-        wait_for(lambda: "etcd answers again" in s.gw.text(), 20, "the gateway says that etcd is back")
+        s.etcd.wait_ready()
+        wait_for(lambda: "etcd answers again" in s.gw.output(), "the gateway says that etcd is back")
         s.lead("P1")
         more(s.fakes, 50)
         w.finish()
@@ -311,27 +319,27 @@ def hold_timeout_tells_the_truth():
         r.send("XADD", "engine", "*", "v", "never")
         assert error_of(r) == "TRYAGAIN"
         s.lead("P1")
-        assert r("XADD", "engine", "*", "v", "first") == b"1-0"
+        assert r.call("XADD", "engine", "*", "v", "first") == b"1-0"
         s.fakes("replicas", 1)
         s.fakes("hold", "on")
-        wait_for(lambda: refused_with(s, "NOREPLICAS"), 10, "-NOREPLICAS")
+        wait_for(lambda: refused_with(s, "NOREPLICAS"), "-NOREPLICAS")
         s.fakes("replicas", 2)
         s.fakes("hold", "off")
-        assert r("XADD", "engine", "*", "v", "second") == b"2-0"
+        assert r.call("XADD", "engine", "*", "v", "second") == b"2-0"
         s.fakes("delay", 60000)
         r.send("XADD", "engine", "*", "v", "third")  # appended, and the answer does not come
         assert error_of(r) == "INDOUBT"
         s.fakes("crash", "P1")
         s.fakes("delay", 1)
         s.lead("S1")
-        assert r("XADD", "engine", "*", "v", "fourth") == b"4-0"
+        assert r.call("XADD", "engine", "*", "v", "fourth") == b"4-0"
         assert s.fakes.log() == ["first", "second", "third", "fourth"]
 
 
 def refused_with(s, code):
     c = s.client()
     try:
-        c("XADD", "engine", "*", "v", "refused")
+        c.call("XADD", "engine", "*", "v", "refused")
         return False
     except RespError as e:
         return str(e).startswith(code)
@@ -347,7 +355,7 @@ def forgotten_sessions_and_holds():
         for _ in range(5):
             more(s.fakes, 100)
             s.fakes("hold", "on")
-            wait_for(lambda: int(s.engine_info()["held"]) == 64, 10, "all is held")
+            wait_for(lambda: int(s.engine_info()["held"]) == 64, "all is held")
             s.fakes("hold", "off")
         more(s.fakes, 100)
         for w in writers:
@@ -371,22 +379,22 @@ def reads_survive_a_retarget():
         for i in range(600):
             r.read()
         blocked.send("XREAD", "BLOCK", "0", "STREAMS", "engine", "$")
-        wait_for(lambda: "blocked_clients:1" in s.info("clients"), 10, "somebody is blocked")
+        wait_for(lambda: "blocked_clients:1" in s.info("clients"), "somebody is blocked")
         s.fakes("depose")
         r.send("XRANGE", "engine", "-", "+")
         r.send("XLEN", "engine")
-        wait_for(lambda: not [l for l in s.gw.text().splitlines() if "has no primary" in l] == [], 10, "no primary")
+        wait_for(lambda: "has no primary" in s.gw.output(), "no primary")
         s.lead("S1")
         got = r.read()
         assert [e[1][1] for e in got] == [str(i).encode() for i in range(600)]
         assert r.read() == 600
-        assert r("XADD", "engine", "*", "v", "new") == b"601-0"
+        assert r.call("XADD", "engine", "*", "v", "new") == b"601-0"
         assert blocked.read() == [[b"engine", [[b"601-0", [b"v", b"new"]]]]]
 
 
 def reload_changes_engines():
     with Stage() as s:
-        conf = os.path.join(s.dir, "gw.conf")
+        conf = os.path.join(s.test.dir, "gw.conf")
         other = Fakes("other", ["Q1"])
 
         def write(engines):
@@ -402,25 +410,24 @@ def reload_changes_engines():
                                  "log_end": 0, "release": "0"})
         s.start()
         r = s.client()
-        assert r("XADD", "engine", "*", "v", "a") == b"1-0"
+        assert r.call("XADD", "engine", "*", "v", "a") == b"1-0"
         r.send("XADD", "other", "*", "v", "a")
         assert error_of(r) == "ERR"
         write("engine, other")
         s.gw.signal(signal.SIGHUP)
-        wait_for(lambda: "name=other" in s.info(), 10, "the new engine is served")
-        assert r("XADD", "other", "*", "v", "b") == b"1-0"
-        assert r("XADD", "engine", "*", "v", "c") == b"2-0"
+        wait_for(lambda: "name=other" in s.info(), "the new engine is served")
+        assert r.call("XADD", "other", "*", "v", "b") == b"1-0"
+        assert r.call("XADD", "engine", "*", "v", "c") == b"2-0"
         blocked = s.client()
         blocked.send("XREAD", "BLOCK", "0", "STREAMS", "engine", "$")
         write("other")
         s.gw.signal(signal.SIGHUP)
-        wait_for(lambda: "name=engine" not in s.info(), 10, "the old engine is gone")
-        assert r("XADD", "other", "*", "v", "d") == b"2-0"
+        wait_for(lambda: "name=engine" not in s.info(), "the old engine is gone")
+        assert r.call("XADD", "other", "*", "v", "d") == b"2-0"
         write("nonsense = 1\nengines = engine")
         s.gw.signal(signal.SIGHUP)
-        wait_for(lambda: "reload failed" in s.gw.text(), 10, "a bad file is refused")
-        assert r("XADD", "other", "*", "v", "e") == b"3-0"
-        assert s.gw.stop() == 0
+        wait_for(lambda: "reload failed" in s.gw.output(), "a bad file is refused")
+        assert r.call("XADD", "other", "*", "v", "e") == b"3-0"
         other.close()
 
 
@@ -432,11 +439,11 @@ def sigterm_finishes_what_is_in_flight():
         r, idle = s.client(), s.client()
         for i in range(20):
             r.send("XADD", "engine", "*", "v", str(i))
-        wait_for(lambda: s.fakes.stats()["appends"] == 20, 10, "all are with the node")
+        wait_for(lambda: s.fakes.stats()["appends"] == 20, "all are with the node")
         s.gw.signal(signal.SIGTERM)
         assert [r.read() for _ in range(20)] == [b"%d-0" % (i + 1) for i in range(20)]
         assert s.gw.wait() == 0
-        assert "all commands were answered" in s.gw.text()
+        assert "all commands were answered" in s.gw.output()
         assert idle.sock.recv(1) == b""
 
 
@@ -446,19 +453,19 @@ def many_clients_are_spread_and_bounded():
         s.start()
         clients = [s.client() for _ in range(60)]
         for c in clients:
-            assert c("PING") == "PONG"
+            assert c.call("PING") == "PONG"
         extra = s.client()
         assert isinstance(extra.read(), RespError)
         for c in clients:
             c.close()
-        wait_for(lambda: can_ping(s), 10, "there is room again")
+        wait_for(lambda: can_ping(s), "there is room again")
 
 
 def can_ping(s):
     try:
         c = s.client()
         try:
-            return c("PING") == "PONG"
+            return c.call("PING") == "PONG"
         finally:
             c.close()
     except (OSError, RespError):
@@ -466,10 +473,8 @@ def can_ping(s):
 
 
 def start_up_errors():
-    gw = os.path.join(BUILD, "leash-gatewayd")
-
     def run(*argv, **kw):
-        return subprocess.run([gw, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20, **kw)
+        return subprocess.run([GATEWAY, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=20, **kw)
 
     assert run("--hold-timeout", "never").returncode == 78
     assert run("--engines", "a,a").returncode == 78
@@ -483,16 +488,25 @@ def start_up_errors():
     assert p.returncode == 1 and "cannot listen" in p.stderr, p
     # an inherited socket (descriptor 3) and another `listen`
     script = 'exec 3<&%d; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"' % taken.fileno()
-    p = subprocess.run(["sh", "-c", script, "sh", gw, "--listen", "127.0.0.1:1", "--log-target", "stderr"],
+    p = subprocess.run(["sh", "-c", script, "sh", GATEWAY, "--listen", "127.0.0.1:1", "--log-target", "stderr"],
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=[taken.fileno()], timeout=20)
     assert p.returncode == 78 and "differ" in p.stderr, p
     taken.close()
 
 
+TESTS = [good_weather, lead_goes_back_and_forth, crashes_and_stopped_primaries, leader_key_alone_is_not_believed,
+         etcd_is_away, hold_timeout_tells_the_truth, forgotten_sessions_and_holds, reads_survive_a_retarget,
+         reload_changes_engines, sigterm_finishes_what_is_in_flight, many_clients_are_spread_and_bounded, start_up_errors]
+
+
+def main(_):
+    for test in TESTS:
+        if sys.argv[1:] and test.__name__ not in sys.argv[1:]:
+            continue
+        begin = time.monotonic()
+        test()
+        print("ok %s: %.1f s" % (test.__name__, time.monotonic() - begin), flush=True)
+
+
 if __name__ == "__main__":
-    if not shutil.which("etcd"):
-        sys.exit(77)
-    main([good_weather, lead_goes_back_and_forth, crashes_and_stopped_primaries, leader_key_alone_is_not_believed,
-          etcd_is_away, hold_timeout_tells_the_truth, forgotten_sessions_and_holds, reads_survive_a_retarget,
-          reload_changes_engines, sigterm_finishes_what_is_in_flight, many_clients_are_spread_and_bounded,
-          start_up_errors])
+    run(main)

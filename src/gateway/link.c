@@ -15,7 +15,6 @@
 
 #include "base/units.h"
 
-#define READ_BYTES     (256u * 1024) /* of one call of recv() */
 #define READS_PER_TURN 8
 
 enum link_state { LINK_WAITING, LINK_LOOKUP, LINK_CONNECTING, LINK_PREFACE, LINK_HELLO, LINK_UP };
@@ -343,21 +342,15 @@ static void on_readable(evutil_socket_t fd, short what _unused_, void *arg)
 	struct link *l = arg;
 
 	for (int i = 0; i < READS_PER_TURN; i++) {
-		uint8_t *to = buf_reserve(&l->in, READ_BYTES);
-		ssize_t n = to ? recv(fd, to, READ_BYTES, 0) : -1;
+		ssize_t n = recv(fd, l->env->rx, sizeof l->env->rx, 0);
 
-		if (!to || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			break;
+		if (n <= 0 || buf_put(&l->in, l->env->rx, (size_t)n) < 0 || !take_all(l)) {
 			fail(l);
 			return;
 		}
-		if (n < 0)
-			return;
-		buf_commit(&l->in, (size_t)n);
-		if (!take_all(l)) {
-			fail(l);
-			return;
-		}
-		if ((size_t)n < READ_BYTES)
+		if ((size_t)n < sizeof l->env->rx)
 			break;
 	}
 	link_flush(l);

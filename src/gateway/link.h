@@ -15,6 +15,7 @@ struct event_base;
 struct evdns_base;
 struct link;
 
+#define LINK_READ_BYTES     (128u * 1024) /* of one call of recv() */
 #define LINK_RETRY_MIN_MS   20
 #define LINK_RETRY_MAX_MS   1000
 #define LINK_HANDSHAKE_MS   3000  /* lookup, connect, WELCOME */
@@ -38,6 +39,7 @@ struct link_env {
 	uint32_t views_max;
 	uint32_t record_bytes_max;
 	leash_id run;             /* of this process */
+	uint8_t rx[LINK_READ_BYTES]; /* what a socket gave; moves on at once */
 };
 
 void link_env_deinit(struct link_env *env);

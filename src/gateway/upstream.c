@@ -31,7 +31,7 @@ static struct node_link *current(const struct upstream *u)
 static void tell_book(struct upstream *u, const struct node_link *n)
 {
 	if (n->role == PEER_ROLE_PRIMARY && n->epoch > u->target.epoch)
-		(void)!book_offer(u->slot, n->epoch, n->node, link_address(n->link), n->run); /* -ENOMEM: next time */
+		(void)!book_offer(u->slot, n->epoch, n->says, link_address(n->link), n->run); /* -ENOMEM: next time */
 }
 
 static void on_up(void *ctx, const struct peer_hello *w)
@@ -234,13 +234,13 @@ static void found(struct upstream *u, struct node_link *n, uint64_t now_ns)
 	struct book_counters *c = book_slot_counters(u->slot);
 	uint64_t pause_ns;
 
-	if (n->epoch != u->attached_epoch || strcmp(n->node, u->attached_node) != 0)
+	if (n->epoch != u->attached_epoch || strcmp(n->says, u->attached_node) != 0)
 		atomic_fetch_add_explicit(&c->retargets, 1, memory_order_relaxed);
 	if (book_attached(u->slot, n->epoch, u->attached, now_ns, &pause_ns))
-		diag_new_primary(book_slot_name(u->slot), n->node, n->epoch, pause_ns / NS_PER_MS);
+		diag_new_primary(book_slot_name(u->slot), n->says, n->epoch, pause_ns / NS_PER_MS);
 	u->attached = true;
 	u->attached_epoch = n->epoch;
-	memcpy(u->attached_node, n->node, sizeof u->attached_node);
+	memcpy(u->attached_node, n->says, sizeof u->attached_node);
 }
 
 static void retarget(struct upstream *u, uint64_t now_ns)
@@ -256,7 +256,7 @@ static void retarget(struct upstream *u, uint64_t now_ns)
 		reads_requeue(u);
 		u->primary = best;
 	}
-	if (!u->attached || best->epoch != u->attached_epoch || strcmp(best->node, u->attached_node) != 0)
+	if (!u->attached || best->epoch != u->attached_epoch || strcmp(best->says, u->attached_node) != 0)
 		found(u, best, now_ns);
 	if (link_conn(best->link) != pipe_conn(u->pipe) || pipe_blocked(u->pipe))
 		pipe_attach(u->pipe, link_conn(best->link), &best->limits);

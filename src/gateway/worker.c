@@ -434,8 +434,9 @@ int worker_new(struct crew *crew, struct worker **ret_worker)
 	w->wake_fd = w->accept_fd = -1;
 	pthread_mutex_init(&w->mail_lock, NULL);
 	w->hold_timeout_ns = atomic_load(&crew->hold_timeout_ns);
-	w->env = (struct link_env){ .views_max = FRONT_CHUNK_RECORDS, .record_bytes_max = crew->record_bytes_max,
-		.run = crew->run };
+	w->env.views_max = FRONT_CHUNK_RECORDS;
+	w->env.record_bytes_max = crew->record_bytes_max;
+	w->env.run = crew->run;
 	w->env.views = calloc(w->env.views_max, sizeof w->env.views[0]);
 	w->ups = calloc(BOOK_ENGINES_MAX, sizeof w->ups[0]);
 	r = w->env.views && w->ups ? make_events(w) : -ENOMEM;

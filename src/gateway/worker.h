@@ -17,6 +17,7 @@
 
 #define WORKERS_MAX               256
 #define WORKER_MAIL_MAX           1024 /* clients handed over and not taken yet */
+#define WORKER_READ_BYTES         (64u * 1024) /* of one client at a time */
 #define WORKER_ACCEPTS            64   /* per turn */
 #define WORKER_CLIENT_INFLIGHT    4096 /* unanswered commands of one client */
 #define WORKER_CLIENT_BYTES       (8u << 20) /* bodies of its appends; one more may pass it */

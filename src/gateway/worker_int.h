@@ -37,6 +37,7 @@ struct worker {
 	uint64_t generation;            /* of the directory that .ups follows */
 	uint64_t hold_timeout_ns;       /* as last applied */
 	struct conn *clients, *woken;
+	uint8_t rx[WORKER_READ_BYTES];  /* what a socket gave; moves on at once */
 	bool stopping, gave_up;
 	uint32_t cut_off;
 

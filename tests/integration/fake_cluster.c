@@ -169,13 +169,15 @@ static void tell_all(void)
 
 static leash_seq append(struct bytes body, const struct rec_ident *ident)
 {
-	struct rec_header h = { .body_bytes = (uint32_t)body.len, .epoch = epoch, .seq = ++end, .log_time_ns = end,
+	leash_seq seq = end + 1;
+	struct rec_header h = { .body_bytes = (uint32_t)body.len, .epoch = epoch, .seq = seq, .log_time_ns = seq,
 		.body_hash = rec_body_hash(body) };
-	struct record *r = &records[end];
-	struct rep_rec rec = { .seq = end, .epoch = epoch, .bytes = h.body_bytes, .ident = *ident };
+	struct record *r = &records[seq];
+	struct rep_rec rec = { .seq = seq, .epoch = epoch, .bytes = h.body_bytes, .ident = *ident };
 
-	if (end >= RECORDS_MAX)
+	if (seq >= RECORDS_MAX)
 		die("log is full");
+	end = seq;
 	rec_header_seal(&h, chain);
 	chain = h.chain;
 	rec_header_encode(&h, r->header);

@@ -65,10 +65,10 @@ START_TEST(match_is_the_last_common_position)
 
 		for (leash_seq s = 1; s <= branch; s++)
 			a[s] = b[s] = e += next(&x) % 3 == 0;
-		/* Epochs have one owner: after the branch the two logs share none. */
-		for (leash_seq s = branch + 1, ea = e + 1; s <= a_end; s++)
+		/* Epochs have one owner: after the branch one log may go on in the last common epoch, the other not. */
+		for (leash_seq s = branch + 1, ea = e; s <= a_end; s++)
 			a[s] = ea += 2 * (next(&x) % 3 == 0);
-		for (leash_seq s = branch + 1, eb = e + 2; s <= b_end; s++)
+		for (leash_seq s = branch + 1, eb = e + 1; s <= b_end; s++)
 			b[s] = eb += 2 * (next(&x) % 3 == 0);
 		struct history ha = of(a, a_start, a_end), hb = of(b, b_start, b_end);
 		struct history_log la = { &ha, a_start, a_end }, lb = { &hb, b_start, b_end };

@@ -79,8 +79,9 @@ bool cmd_xadd(struct front_client *c, const struct bytes *argv, uint32_t argc)
 	}
 	bytes = record_bytes(&x);
 	if (bytes > f->conf.record_bytes_max) {
-		(void)snprintf(text, sizeof text, "ERR a record of %" PRIu64 " bytes is over max_record_bytes (%" PRIu32 ")",
-			bytes, f->conf.record_bytes_max);
+		(void)snprintf(text, sizeof text,
+			"ERR a record of %" PRIu64 " bytes is over max_record_bytes (%" PRIu32 ")", bytes,
+			f->conf.record_bytes_max);
 		client_error(c, text);
 		return true;
 	}

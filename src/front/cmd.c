@@ -264,8 +264,8 @@ static void do_help(struct front_client *c, const struct xcmd_info *info, const 
 	client_reply_close(c, &o);
 }
 
-static void do_config_get(struct front_client *c, const struct xcmd_info *info _unused_, const struct bytes *argv _unused_,
-	uint32_t argc _unused_)
+static void do_config_get(struct front_client *c, const struct xcmd_info *info _unused_,
+	const struct bytes *argv _unused_, uint32_t argc _unused_)
 {
 	struct resp_out o;
 

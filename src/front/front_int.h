@@ -4,9 +4,7 @@
 
 #include "base/hash.h"
 
-/* uthash's own hash function falls through switch labels unsaid. */
-#define HASH_FUNCTION(key, len, hashv) ((hashv) = (unsigned)hash_64((key), (len), 0))
-#include <uthash.h>
+#include "base/table.h"
 #include <utlist.h>
 
 #include "front/front.h"

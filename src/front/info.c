@@ -45,8 +45,9 @@ static void own_sections(struct front *f, const char *section, struct buf *out)
 			"\r\nuptime_in_days:%" PRIu64 "\r\n\r\n",
 			FRONT_REDIS_VERSION, f->conf.program, (long)getpid(), up_s, up_s / 86400);
 	if (wants(section, "clients"))
-		say(out, "# Clients\r\nconnected_clients:%" PRIu32 "\r\nmaxclients:%" PRIu32 "\r\nblocked_clients:%" PRIu32
-			 "\r\n\r\n",
+		say(out,
+			"# Clients\r\nconnected_clients:%" PRIu32 "\r\nmaxclients:%" PRIu32
+			"\r\nblocked_clients:%" PRIu32 "\r\n\r\n",
 			s.clients, f->conf.clients_max, s.blocked);
 	if (wants(section, "stats"))
 		say(out,

@@ -121,8 +121,8 @@ void conn_turn(struct conn *c, uint64_t now_ns)
 			conn_free(c); /* else it is in the list again, and freed when its turn comes */
 		return;
 	}
-	if (before >= WORKER_CLIENT_OUT_BYTES && buf_len(front_client_out(c->fc)) < WORKER_CLIENT_OUT_BYTES)
-		conn_wake(c);
+	if (buf_len(front_client_out(c->fc)) < before && front_client_wants_drain(c->fc))
+		conn_wake(c); /* part of a large reply, or commands, waited for that */
 	set_reading(c, front_client_wants_input(c->fc));
 }
 

@@ -2,13 +2,8 @@
 #ifndef LEASH_GATEWAY_UPSTREAM_INT_H
 #define LEASH_GATEWAY_UPSTREAM_INT_H
 
-#include "base/hash.h"
+#include "base/table.h"
 #include "gateway/upstream.h"
-
-/* uthash's own hash function falls through switch labels unsaid. */
-#define HASH_FUNCTION(key, len, hashv) ((hashv) = (unsigned)hash_64((key), (len), 0))
-#define uthash_fatal(msg)              base_assert_failed(msg, __FILE__, __LINE__, __func__)
-#include <uthash.h>
 
 /* A node: the connection, and what it last said of itself. */
 struct node_link {

@@ -16,10 +16,7 @@
 
 #include "node/driver.h"
 
-#define uthash_fatal(msg) base_assert_failed(msg, __FILE__, __LINE__, __func__)
-/* uthash's own function falls through between labels in a way that clang warns of */
-#define HASH_FUNCTION(keyptr, keylen, hashv) ((hashv) = (unsigned)hash_64((keyptr), (keylen), 0))
-#include <uthash.h>
+#include "base/table.h"
 
 #define DRV_APPEND_MAX        1024         /* records of one io->append() */
 #define DRV_DEFERRED_MSGS_MAX 256          /* messages that came from inside an io call; more are dropped, as a net does */

@@ -84,7 +84,8 @@ static int run_shell(const char *command, char *args[3], pid_t *ret_pid)
 		script = NULL;
 		return ENOMEM;
 	}
-	return spawn((char *[]){ (char *)"/bin/sh", (char *)"-c", script, (char *)"sh", args[0], args[1], args[2], NULL },
+	return spawn((char *[]){(char *)"/bin/sh", (char *)"-c", script, (char *)"sh", args[0], args[1],
+			     args[2], NULL},
 		ret_pid);
 }
 

@@ -115,8 +115,9 @@ int net_bind(struct net *net, const struct units_addr *addr, char ret_address[LE
 	fd = bind_one(list);
 	freeaddrinfo(list);
 	if (fd < 0) {
-		(void)snprintf(ret_reason, 256, fd == -EADDRINUSE ? "cannot listen on %s: another process uses this port (%s)" :
-								    "cannot listen on %s: %s",
+		(void)snprintf(ret_reason, 256,
+			fd == -EADDRINUSE ? "cannot listen on %s: another process uses this port (%s)"
+					  : "cannot listen on %s: %s",
 			units_addr_format(addr, text), strerror(-fd));
 		return fd;
 	}
@@ -165,8 +166,9 @@ int net_bind_control(struct net *net, const char *path, char ret_reason[256])
 		fd = bind_unix(path, &sun);
 	}
 	if (fd < 0) {
-		(void)snprintf(ret_reason, 256, fd == -EADDRINUSE ? "control socket \"%.150s\": another process listens on it" :
-								    "cannot make the control socket \"%.150s\": %s",
+		(void)snprintf(ret_reason, 256,
+			fd == -EADDRINUSE ? "control socket \"%.150s\": another process listens on it"
+					  : "cannot make the control socket \"%.150s\": %s",
 			path, strerror(-fd));
 		return fd;
 	}
@@ -222,7 +224,8 @@ static void peer_name(int fd, char to[LEASH_ADDR_MAX + 1])
 	(void)snprintf(to, LEASH_ADDR_MAX + 1, "local");
 	if (getpeername(fd, (struct sockaddr *)&ss, &len) < 0 || ss.ss_family == AF_UNIX)
 		return;
-	if (getnameinfo((struct sockaddr *)&ss, len, host, sizeof host, port, sizeof port, NI_NUMERICHOST | NI_NUMERICSERV))
+	if (getnameinfo((struct sockaddr *)&ss, len, host, sizeof host, port, sizeof port,
+		    NI_NUMERICHOST | NI_NUMERICSERV))
 		return;
 	(void)snprintf(to, LEASH_ADDR_MAX + 1, ss.ss_family == AF_INET6 ? "[%s]:%s" : "%s:%s", host, port);
 }

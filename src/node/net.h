@@ -32,7 +32,7 @@ struct net_conf {
 	uint64_t in_flight_bytes_max;
 	uint32_t record_bytes_max;
 	uint64_t hold_timeout_ns;      /* how long a client's append waits before it gets an error */
-	uint64_t peer_timeout_ns;      /* to make a connection to a peer; unsent output of this age ends any connection */
+	uint64_t peer_timeout_ns;      /* to make a connection to another node, its WELCOME included */
 };
 
 /* What operators ask for over the control socket and the daemon does. */

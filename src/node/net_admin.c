@@ -121,8 +121,8 @@ static const struct verb verbs[] = {
 	{ "VERSION", "", "release of this node", 0, run_version },
 };
 
-static void run_help(struct net *net _unused_, const struct bytes *argv _unused_, uint32_t argc _unused_, net_admin_fn fn,
-	void *ctx)
+static void run_help(struct net *net _unused_, const struct bytes *argv _unused_, uint32_t argc _unused_,
+	net_admin_fn fn, void *ctx)
 {
 	struct buf text = BUF_NULL;
 	int r = 0;

@@ -119,7 +119,8 @@ void net_data_records(struct conn *c, uint64_t token, enum peer_status_code stat
 	size_t n, bool more, bool reverse)
 {
 	struct data *d = c->data;
-	struct peer_records m = { .token = token, .status = status, .more = more, .reverse = reverse, .n = (uint32_t)n };
+	struct peer_records m = {
+		.token = token, .status = status, .more = more, .reverse = reverse, .n = (uint32_t)n};
 	struct bytes *pieces = c->net->pieces;
 	int r;
 

@@ -199,7 +199,6 @@ static void write_out(struct conn *c)
 		return;
 	}
 	c->net->counters.out_bytes += (uint64_t)n;
-	c->stuck_since_ns = 0;
 	buf_consume(c->out, (size_t)n);
 	if (c->class->drained && buf_len(c->out) <= NET_PEER_OUT_BYTES / 2)
 		c->class->drained(c);
@@ -223,8 +222,6 @@ static void rearm(struct conn *c)
 		conn_close(c, 0);
 		return;
 	}
-	if (output && !c->stuck_since_ns)
-		c->stuck_since_ns = c->net->now_ns;
 	want(c->ev_read, &c->reading, !c->connecting && !c->closing && c->class->wants_input(c));
 	want(c->ev_write, &c->writing, c->connecting || output);
 }

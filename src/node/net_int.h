@@ -39,10 +39,10 @@ struct conn {
 	int fd;                     /* -1: doomed */
 	struct event *ev_read, *ev_write;
 	bool reading, writing;      /* which events are armed */
-	bool connecting, greeted, control, touched, serving, again, doomed, closing; /* closing: when the output is written */
+	bool connecting, greeted, control, touched, serving, again, doomed;
+	bool closing;               /* when the output is written */
 	int error;                  /* doomed: why; 0 = the other side ended it, or we did */
 	struct buf own_in, own_out, *in, *out;
-	uint64_t stuck_since_ns;    /* output that is not taken; 0 = none */
 	char address[LEASH_ADDR_MAX + 1];
 	struct conn *prev, *next;
 	struct conn *next_touched, *next_doomed;
@@ -98,7 +98,8 @@ struct net {
 	uint8_t *scratch;            /* NET_READ_BYTES */
 
 	/* net_submit.c */
-	struct submit *submits[2];   /* with the node, in the order of submission: [0] of data connections, [1] of the front */
+	/* with the node, in the order of submission: [0] of data connections, [1] of the front */
+	struct submit *submits[2];
 	struct submit *held;         /* waiting for room, in the order of arrival */
 	struct submit *submitting;   /* inside node_submit() */
 	bool hold_answer;            /* it said HOLD */

@@ -138,7 +138,8 @@ static int on_replica(struct conn *c, struct peer_link *l, enum rep_link link, s
 	if (r < 0)
 		return r;
 	if (r) {
-		diag_limited(&reject_limit, LOG_WARNING, "Node \"%s\" sent a message that makes no sense (%s); its connection is closed.",
+		diag_limited(&reject_limit, LOG_WARNING,
+			"Node \"%s\" sent a message that makes no sense (%s); its connection is closed.",
 			l->node, peer_strerror(r));
 		return -EPROTO;
 	}
@@ -264,13 +265,14 @@ static bool acceptable(const struct net *net, const struct peer_hello *h, enum p
 
 	if (strcmp(h->engine, net->conf.engine) != 0) {
 		*ret_code = PEER_REJECT_ENGINE;
-		(void)snprintf(text, PEER_TEXT_MAX + 1, "engine \"%s\" lives here, not \"%s\"", net->conf.engine, h->engine);
+		(void)snprintf(text, PEER_TEXT_MAX + 1, "engine \"%s\" lives here, not \"%s\"",
+			net->conf.engine, h->engine);
 		return false;
 	}
 	if (h->cluster && mine && h->cluster != mine) {
 		*ret_code = PEER_REJECT_CLUSTER;
-		(void)snprintf(text, PEER_TEXT_MAX + 1, "my data belongs to cluster %s, yours to %s", id_format(mine, a),
-			id_format(h->cluster, b));
+		(void)snprintf(text, PEER_TEXT_MAX + 1, "my data belongs to cluster %s, yours to %s",
+			id_format(mine, a), id_format(h->cluster, b));
 		return false;
 	}
 	if (h->kind == PEER_KIND_NODE && strcmp(h->node, net->conf.node) == 0) {
@@ -296,7 +298,8 @@ static void in_closed(struct conn *c, int error _unused_)
 		l->in = NULL;
 }
 
-static const struct conn_class in_class = { .name = "node", .feed = in_feed, .wants_input = always, .closed = in_closed };
+static const struct conn_class in_class = {
+	.name = "node", .feed = in_feed, .wants_input = always, .closed = in_closed};
 
 static void begin_node(struct conn *c, const struct peer_hello *h)
 {
@@ -325,7 +328,8 @@ static void greeted(struct conn *c, const struct peer_hello *h)
 
 	if (!acceptable(c->net, h, &code, text)) {
 		if (h->kind == PEER_KIND_NODE)
-			diag_limited(&reject_limit, LOG_WARNING, "Turned away node \"%s\" at %s: %s.", h->node, c->address, text);
+			diag_limited(&reject_limit, LOG_WARNING, "Turned away node \"%s\" at %s: %s.",
+				h->node, c->address, text);
 		net_reject(c, code, text);
 		return;
 	}
@@ -357,7 +361,8 @@ static void greet_feed(struct conn *c)
 		r = PEER_E_MALFORMED;
 	if (r) {
 		c->net->counters.protocol_errors++;
-		net_reject(c, PEER_REJECT_VERSION, r == PEER_E_VERSION ? "this node speaks protocol version 1" : "no valid HELLO");
+		net_reject(c, PEER_REJECT_VERSION,
+			r == PEER_E_VERSION ? "this node speaks protocol version 1" : "no valid HELLO");
 		return;
 	}
 	buf_consume(c->in, f.bytes);
@@ -429,8 +434,8 @@ static void on_reject(struct peer_link *l, struct bytes payload)
 	struct peer_reject m;
 
 	if (peer_reject_decode(payload, &m) == 0)
-		diag_limited(&reject_limit, LOG_WARNING, "Node \"%s\" at %s turned this node away: %s.", l->node, l->address,
-			m.text);
+		diag_limited(&reject_limit, LOG_WARNING, "Node \"%s\" at %s turned this node away: %s.",
+			l->node, l->address, m.text);
 	conn_close(l->out, ECONNABORTED);
 }
 
@@ -447,7 +452,8 @@ static void on_welcome(struct peer_link *l, struct bytes payload)
 	}
 	if (!acceptable(l->net, &h, &code, text) || strcmp(h.node, l->node) != 0) {
 		diag_limited(&reject_limit, LOG_WARNING,
-			"At %s, where etcd says that node \"%s\" is, node \"%s\" of engine \"%s\" answers; not connected to it.",
+			"At %s, where etcd says that node \"%s\" is, node \"%s\" of engine \"%s\" answers; "
+			"not connected to it.",
 			l->address, l->node, h.node, h.engine);
 		conn_close(c, ECONNABORTED);
 		return;
@@ -597,12 +603,14 @@ static void on_lookup(int error, struct evutil_addrinfo *list, void *ctx)
 static void look_up(struct peer_link *l, const struct units_addr *addr)
 {
 	struct net *net = l->net;
-	struct evutil_addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP };
+	struct evutil_addrinfo hints = {
+		.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_protocol = IPPROTO_TCP};
 	struct evdns_getaddrinfo_request *request;
 	char port[8];
 
 	if (!net->dns)
-		net->dns = evdns_base_new(net->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+		net->dns = evdns_base_new(
+			net->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
 	if (!net->dns) {
 		dial_failed(l, EHOSTUNREACH);
 		return;

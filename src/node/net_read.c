@@ -12,7 +12,8 @@ static struct peer_view view_of(const struct drv_rec *rec)
 	};
 }
 
-static void to_front(struct front_op *op, enum peer_status_code status, struct drv_rec *const *recs, size_t n, bool more)
+static void to_front(
+	struct front_op *op, enum peer_status_code status, struct drv_rec *const *recs, size_t n, bool more)
 {
 	struct peer_view views[FRONT_CHUNK_RECORDS];
 

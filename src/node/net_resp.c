@@ -122,11 +122,13 @@ static void on_info(void *ctx, const char *section, struct buf *out)
 		return;
 	node_rep_status(net->node, &rs);
 	r = buf_printf(out,
-		"# Leash\r\nengine:%s\r\nnode:%s\r\nrelease:%s\r\nnode_role:%s\r\nepoch:%" PRIu64 "\r\nprimary:%s\r\n"
-		"serving:%d\r\nlog_start:%" PRIu64 "\r\nlog_end:%" PRIu64 "\r\ncommit:%" PRIu64 "\r\ninsync:%" PRIu32
-		"\r\nmin_insync:%" PRIu32 "\r\n\r\n",
-		net->conf.engine, net->conf.node, net->conf.release, rep_role_name(rs.role), rs.epoch, rs.primary, rs.serving,
-		rs.log_start, rs.log_end, rs.readable, rs.members.n_members, rs.members.min_insync);
+		"# Leash\r\nengine:%s\r\nnode:%s\r\nrelease:%s\r\nnode_role:%s\r\nepoch:%" PRIu64
+		"\r\nprimary:%s\r\n"
+		"serving:%d\r\nlog_start:%" PRIu64 "\r\nlog_end:%" PRIu64 "\r\ncommit:%" PRIu64
+		"\r\ninsync:%" PRIu32 "\r\nmin_insync:%" PRIu32 "\r\n\r\n",
+		net->conf.engine, net->conf.node, net->conf.release, rep_role_name(rs.role), rs.epoch,
+		rs.primary, rs.serving, rs.log_start, rs.log_end, rs.readable, rs.members.n_members,
+		rs.members.min_insync);
 	(void)r; /* an INFO without this section, if there is no memory */
 }
 
@@ -234,7 +236,8 @@ void net_resp_begin(struct conn *c)
 
 	if (front_client_new(c->net->front, &peer, c, c->net->now_ns, &client)) {
 		c->net->counters.refused++;
-		(void)!buf_printf(c->out, "-ERR max number of clients reached\r\n"); /* else it is closed without a word */
+		(void)!buf_printf(c->out,
+			"-ERR max number of clients reached\r\n"); /* else it is closed without a word */
 		conn_finish(c);
 		return;
 	}

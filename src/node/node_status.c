@@ -114,6 +114,7 @@ static void log_json(struct json_object *o, const struct rep_status *s, const st
 	num(o, "readable", s->readable);
 	num(o, "log_epoch", s->log_epoch);
 	num(o, "log_matched", s->log_matched);
+	num(o, "last_epoch", s->last_epoch);
 	num(o, "log_time_ns", s->log_time_ns);
 	num(o, "bytes", c->log_bytes);
 	num(o, "segments", c->log_segments);
@@ -180,6 +181,11 @@ static void node_json(struct json_object *o, struct node *n, const struct rep_st
 	id(o, "incarnation", s->meta.incarnation);
 	id(o, "run", n->run);
 	num(o, "promise", s->meta.promise);
+	/* For `leash recover`: a node that was started after etcd's state had gone knows no in-sync set. */
+	num(o, "insync_version", s->meta.insync_version);
+	num(o, "recovery", s->meta.recovery);
+	num(o, "min_insync", n->conf.min_insync);
+	num(o, "dedup_window", n->conf.dedup_window);
 	flag(o, "serving", s->serving);
 	flag(o, "holding", s->holding);
 	flag(o, "in_sync", s->insync);

@@ -154,8 +154,8 @@ static int make_paths(struct noded *d)
 		return 1;
 	r = make_dirs(d->runtime_dir, 0750);
 	if (r) {
-		diag(LOG_ERR, "Cannot make the directory \"%s\" for the control socket: %s; see runtime_dir.", d->runtime_dir,
-			strerror(-r));
+		diag(LOG_ERR, "Cannot make the directory \"%s\" for the control socket: %s; see runtime_dir.",
+			d->runtime_dir, strerror(-r));
 		return 1;
 	}
 	r = make_dirs(d->data_dir, 0700);
@@ -216,10 +216,12 @@ static void tell_status(struct noded *d)
 
 	node_rep_status(d->node, &s);
 	members_text(&s.members, members, sizeof members);
-	(void)snprintf(text, sizeof text, "%s, epoch %llu%s%s, in sync: %s, committed %llu%s%s", rep_role_name(s.role),
-		(unsigned long long)s.epoch, s.role == REP_ROLE_PRIMARY || !s.primary[0] ? "" : ", primary ",
-		s.role == REP_ROLE_PRIMARY ? "" : s.primary, members[0] ? members : "nobody yet", (unsigned long long)s.commit,
-		s.below_min ? ", too few members: nothing commits" : "", s.state_gone ? ", state in etcd is gone" : "");
+	(void)snprintf(text, sizeof text, "%s, epoch %llu%s%s, in sync: %s, committed %llu%s%s",
+		rep_role_name(s.role), (unsigned long long)s.epoch,
+		s.role == REP_ROLE_PRIMARY || !s.primary[0] ? "" : ", primary ",
+		s.role == REP_ROLE_PRIMARY ? "" : s.primary, members[0] ? members : "nobody yet",
+		(unsigned long long)s.commit, s.below_min ? ", too few members: nothing commits" : "",
+		s.state_gone ? ", state in etcd is gone" : "");
 	if (strcmp(text, d->status) == 0)
 		return;
 	memcpy(d->status, text, sizeof text);
@@ -289,7 +291,8 @@ static bool on_reload(void *ctx, struct buf *ret_text)
 
 	if (r) {
 		print_errors(&errors);
-		(void)!buf_printf(ret_text, "ERR %s", errors.n ? errors.text[0] : strerror(ENOMEM)); /* told above, too */
+		(void)!buf_printf(ret_text, "ERR %s",
+			errors.n ? errors.text[0] : strerror(ENOMEM)); /* told above, too */
 		return false;
 	}
 	n = MIN2(conf_diff(&settings_desc, &d->settings, &fresh, changes, ARRAY_SIZE(changes)), ARRAY_SIZE(changes));
@@ -430,7 +433,8 @@ static int make_listener(struct noded *d)
 		return EX_CONFIG;
 	}
 	if (!same_address(&d->settings.listen, d->address)) {
-		diag(LOG_ERR, "listen is not the address of the inherited socket, %s; leave one of them out.", d->address);
+		diag(LOG_ERR, "listen is not the address of the inherited socket, %s; leave one of them out.",
+			d->address);
 		return EX_CONFIG;
 	}
 	return 0;

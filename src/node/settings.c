@@ -84,15 +84,17 @@ static const struct conf_key keys[] = {
 static void check_sizes(const struct settings *s, struct conf_errors *e)
 {
 	if (s->segment_bytes < 4 * s->max_record_bytes)
-		conf_error(e, "segment_bytes", "must be at least 4 * max_record_bytes = %" PRIu64, 4 * s->max_record_bytes);
+		conf_error(e, "segment_bytes", "must be at least 4 * max_record_bytes = %" PRIu64,
+			4 * s->max_record_bytes);
 	if (s->uncommitted_bytes < 4 * s->max_record_bytes)
 		conf_error(e, "uncommitted_bytes", "must be at least 4 * max_record_bytes = %" PRIu64,
 			4 * s->max_record_bytes);
 	if (s->retention_bytes && s->retention_bytes < 2 * s->segment_bytes)
-		conf_error(e, "retention_bytes", "must be 0 or at least 2 * segment_bytes = %" PRIu64, 2 * s->segment_bytes);
+		conf_error(e, "retention_bytes", "must be 0 or at least 2 * segment_bytes = %" PRIu64,
+			2 * s->segment_bytes);
 	if (s->dedup_bytes && s->dedup_bytes < s->dedup_window * SETTINGS_ID_BYTES)
-		conf_error(e, "dedup_bytes", "must be 0 or at least dedup_window * %d bytes = %" PRIu64, SETTINGS_ID_BYTES,
-			s->dedup_window * SETTINGS_ID_BYTES);
+		conf_error(e, "dedup_bytes", "must be 0 or at least dedup_window * %d bytes = %" PRIu64,
+			SETTINGS_ID_BYTES, s->dedup_window * SETTINGS_ID_BYTES);
 	if (s->dedup_time_ms && !s->dedup_bytes)
 		conf_error(e, "dedup_time", "needs dedup_bytes, the memory it may take");
 }
@@ -104,15 +106,18 @@ static void check_times(const struct settings *s, struct conf_errors *e)
 		conf_error(e, "lease_ttl", "etcd counts in whole seconds");
 	if (s->lease_ttl_ms < 2 * s->failure_timeout_ms)
 		conf_error(e, "lease_ttl",
-			"must be at least 2 * failure_timeout = %" PRIu64 " ms: it is renewed at every third of its life, and "
+			"must be at least 2 * failure_timeout = %" PRIu64
+			" ms: it is renewed at every third of its life, and "
 			"must outlive one failed renewal",
 			2 * s->failure_timeout_ms);
 	if (s->disk_timeout_ms >= s->lease_ttl_ms)
-		conf_error(e, "disk_timeout", "must be less than lease_ttl = %" PRIu64 " ms, or the lease ends before the lead "
-						"is given up",
+		conf_error(e, "disk_timeout",
+			"must be less than lease_ttl = %" PRIu64 " ms, or the lease ends before the lead "
+			"is given up",
 			s->lease_ttl_ms);
 	if (s->hold_timeout_ms < 2 * s->failure_timeout_ms)
-		conf_error(e, "hold_timeout", "must be at least 2 * failure_timeout = %" PRIu64 " ms: a takeover takes that long",
+		conf_error(e, "hold_timeout",
+			"must be at least 2 * failure_timeout = %" PRIu64 " ms: a takeover takes that long",
 			2 * s->failure_timeout_ms);
 }
 

@@ -454,7 +454,7 @@ void rep_status(const struct rep *r, uint64_t now_ns, struct rep_status *ret)
 		.holding = r->hand.active, .insync = rep_self_insync(r), .below_min = primary && r->below_min,
 		.state_gone = r->state_gone, .paused = r->view.paused, .log_epoch = r->meta.log_epoch,
 		.log_matched = history_last(&r->hist) == r->meta.log_epoch ? r->end : MIN2(r->meta.log_matched, r->end),
-		.meta = r->meta, .members = r->cfg, .log_time_ns = primary ? rep_log_time(r) : r->log_time_ns,
+		.last_epoch = history_last(&r->hist), .meta = r->meta, .members = r->cfg, .log_time_ns = primary ? rep_log_time(r) : r->log_time_ns,
 		.n_peers = r->n_peers, .halted = r->halted };
 	copy_name(ret->primary, primary ? r->conf.node : r->follow.active ? r->follow.node : "");
 	for (uint32_t i = 0; i < r->n_peers; i++)

@@ -282,7 +282,8 @@ struct rep_status {
 	leash_seq dedup_keep_from; /* retention must keep records from here on (R14) */
 	bool serving, holding, insync, below_min, state_gone, paused;
 	leash_epoch log_epoch;
-	leash_seq log_matched;
+	leash_seq log_matched;  /* length that counts for `leash recover` (R9) */
+	leash_epoch last_epoch; /* of the last record */
 	struct rep_meta meta;   /* as known to be durable */
 	struct rep_insync members; /* as known */
 	uint64_t log_time_ns;

@@ -374,6 +374,9 @@ void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m)
 void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end)
 {
 	r->meta.incarnation = r->want.incarnation = r->flying.incarnation = incarnation;
+	/* Whatever this log once matched, it does not any more: `leash recover` must not choose it for that (R9). */
+	r->meta.log_epoch = r->want.log_epoch = r->flying.log_epoch = 0;
+	r->meta.log_matched = r->want.log_matched = r->flying.log_matched = 0;
 	if (end < r->end) {
 		history_cut(&r->hist, end);
 		dedup_cut(r->dedup, end);

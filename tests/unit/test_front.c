@@ -146,7 +146,8 @@ static void on_read(void *ctx _unused_, struct front_op *op, const struct front_
 static void on_stream(void *ctx _unused_, struct front_op *op)
 {
 	struct log *l = front_engine_backend(op->engine);
-	struct front_stream s = { .start = l->start, .commit = l->commit, .epoch = 3, .segments = 1, .dedup_window = 10 };
+	struct front_stream s = {
+		.start = l->start, .commit = l->commit, .epoch = 3, .segments = 1, .dedup_window = 10};
 
 	if (w.hold_reads)
 		w.stream_op = op;
@@ -213,7 +214,8 @@ static const struct front_ops ops = {
 
 static void connect_as(bool control)
 {
-	struct front_peer peer = { .address = "127.0.0.1:1", .local_address = "127.0.0.1:2", .fd = 9, .control = control };
+	struct front_peer peer = {
+		.address = "127.0.0.1:1", .local_address = "127.0.0.1:2", .fd = 9, .control = control};
 
 	ck_assert_int_eq(front_client_new(w.front, &peer, &w, w.now_ns, &w.c), 0);
 }
@@ -320,8 +322,8 @@ START_TEST(appends_and_reads)
 	talk("XREAD STREAMS a +\r\n", "*1\r\n*2\r\n$1\r\na\r\n*1\r\n" ENTRY("2", "f", "2"));
 	talk("XADD nix * f 1\r\n", "-ERR no engine 'nix' here; served: a, b\r\n");
 	talk("XADD nix NOMKSTREAM * f 1\r\n", "$-1\r\n");
-	talk("XADD a 5-1 f 1\r\n",
-		"-ERR explicit entry IDs are not supported: use *, entries are numbered <sequence>-0 without a gap\r\n");
+	talk("XADD a 5-1 f 1\r\n", "-ERR explicit entry IDs are not supported: use *, entries are numbered "
+				   "<sequence>-0 without a gap\r\n");
 }
 END_TEST
 
@@ -434,7 +436,8 @@ START_TEST(blocking_read_times_out)
 	pass(1);
 	hears("*-1\r\n+PONG\r\n");
 	talk("HELLO 3\r\nXREAD BLOCK 10 STREAMS nix $\r\n",
-		"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:1\r\n"
+		"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:3\r\n$"
+		"2\r\nid\r\n:1\r\n"
 		"$4\r\nmode\r\n$10\r\nstandalone\r\n$4\r\nrole\r\n$6\r\nmaster\r\n$7\r\nmodules\r\n*0\r\n");
 	pass(10);
 	hears("_\r\n");
@@ -605,7 +608,8 @@ START_TEST(too_big_records_are_answered)
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		char head[128];
 
-		(void)snprintf(head, sizeof head, "*5\r\n$4\r\nXADD\r\n$1\r\na\r\n$1\r\n*\r\n$1\r\nf\r\n$%zu\r\n", sizes[i]);
+		(void)snprintf(head, sizeof head,
+			"*5\r\n$4\r\nXADD\r\n$1\r\na\r\n$1\r\n*\r\n$1\r\nf\r\n$%zu\r\n", sizes[i]);
 		say(head);
 		for (size_t n = 0; n < sizes[i]; n += 1000) {
 			char part[1000];
@@ -634,7 +638,8 @@ END_TEST
 
 START_TEST(connection_commands)
 {
-	talk("AUTH x\r\n", "-ERR AUTH <password> called without any password configured for the default user. Are you sure "
+	talk("AUTH x\r\n", "-ERR AUTH <password> called without any password configured for the default "
+			   "user. Are you sure "
 			   "your configuration is correct?\r\n");
 	talk("SELECT 0\r\n", "+OK\r\n");
 	talk("SELECT 1\r\n", "-ERR DB index is out of range\r\n");
@@ -717,7 +722,8 @@ static void fill(uint32_t n)
 	static uint8_t value[600];
 
 	for (uint32_t i = 0; i < n; i++)
-		(void)log_append(&w.a, &(struct rec_body){ 0 }, (struct bytes[]){ str("f"), { value, sizeof value } }, 1);
+		(void)log_append(
+			&w.a, &(struct rec_body){0}, (struct bytes[]){str("f"), {value, sizeof value}}, 1);
 	commit(&w.a, n);
 }
 

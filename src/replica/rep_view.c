@@ -248,9 +248,11 @@ static void txn_resolved(struct rep *r, bool took, const struct rep_insync *old)
 			rep_note(r, REP_NOTE_FOUNDED, NULL, 0, 0, NULL);
 		break;
 	case REP_TXN_TAKEOVER:
-		if (!took)
-			rep_note(r, REP_NOTE_LOST, r->view.leader.node, t->insync.epoch, 0, NULL);
-		if (r->role == REP_ROLE_CANDIDATE && !took)
+		/* Two candidates may have asked for the same set: the winner's run id in `leader` tells them apart, and
+		 * act_on_view() acts on it. Its key may also be gone again: then it is to be asked for anew. */
+		if (!r->view.leader.present || r->view.leader.run != r->conf.run)
+			rep_note(r, REP_NOTE_LOST, r->view.leader.present ? r->view.leader.node : "", t->insync.epoch, 0, NULL);
+		if (r->role == REP_ROLE_CANDIDATE)
 			rep_set_role(r, REP_ROLE_SECONDARY);
 		break;
 	case REP_TXN_CHANGE:

@@ -108,6 +108,8 @@ static void note(struct sim *s, int i, const struct rep_note *note)
 		note->node, note->epoch, note->seq, note->text ? ": " : "", note->text ? note->text : "");
 	if (note->kind == REP_NOTE_VIOLATION)
 		sim_broken(s, "%s: %s", s->nodes[i].name, note->text);
+	if (note->kind == REP_NOTE_HALTED && s->swarming) /* no random fault takes etcd back in time */
+		sim_broken(s, "%s stands aside: %s", s->nodes[i].name, note->text);
 	if (note->kind == REP_NOTE_PRIMARY) {
 		s->stats.takeovers++;
 		simcheck_epoch(s, i, note->epoch, s->nodes[i].run);

@@ -249,11 +249,12 @@ static void on_durable(struct rep *r, leash_seq seq)
 		rep_follow_ack(r);
 }
 
-static void on_trimmed(struct rep *r, leash_seq start)
+static void on_trimmed(struct rep *r, leash_seq start, struct leash_chain base)
 {
 	if (start <= r->start || start > r->end + 1)
 		return;
 	r->start = start;
+	r->base = base;
 	history_trim(&r->hist, start);
 }
 
@@ -377,7 +378,7 @@ void rep_step(struct rep *r, const struct rep_event *ev)
 	case REP_EV_CUT: rep_on_cut(r, ev->seq); break;
 	case REP_EV_META: on_meta(r, ev->ticket); break;
 	case REP_EV_FULL: rep_on_full(r, ev->seq); break;
-	case REP_EV_TRIMMED: on_trimmed(r, ev->seq); break;
+	case REP_EV_TRIMMED: on_trimmed(r, ev->trimmed.start, ev->trimmed.base); break;
 	case REP_EV_HANDOVER: rep_on_handover(r, ev); break;
 	case REP_EV_INCARNATION: rep_on_incarnation(r, ev->incarnation.incarnation, ev->incarnation.end); break;
 	}

@@ -79,7 +79,7 @@ enum rep_event_kind {
 	REP_EV_CUT,        /* .seq: REP_ACT_TRUNCATE or REP_ACT_RESET is done, the log now ends here, durably */
 	REP_EV_META,       /* .ticket: REP_ACT_META of this ticket is on disk */
 	REP_EV_FULL,       /* .seq: no room on disk; the log ends here, what was to be appended behind it is dropped */
-	REP_EV_TRIMMED,    /* .seq: retention removed what lies before this record */
+	REP_EV_TRIMMED,    /* .trimmed: retention removed what lies before this record */
 	REP_EV_HANDOVER,   /* .handover: give the lead to another (R13) */
 	REP_EV_INCARNATION,/* .incarnation: the damaged log was set aside (R11), the new incarnation is on disk; .seq: log end */
 };
@@ -123,6 +123,10 @@ struct rep_event {
 			bool leaving;    /* the caller shuts down: leave the in-sync set if it stays large enough */
 			uint64_t deadline_ns;
 		} handover;
+		struct {
+			leash_seq start;
+			struct leash_chain base; /* the chain before `start` */
+		} trimmed;
 		struct {
 			leash_id incarnation;
 			leash_seq end;

@@ -465,6 +465,7 @@ void rep_status(const struct rep *r, uint64_t now_ns, struct rep_status *ret)
 leash_seq rep_commit(const struct rep *r) { return r->commit; }
 leash_seq rep_log_end(const struct rep *r) { return r->end; }
 enum rep_role rep_role(const struct rep *r) { return r->role; }
+leash_epoch rep_last_epoch(const struct rep *r) { return history_last(&r->hist); }
 uint64_t rep_dedup_digest(const struct rep *r) { return dedup_digest(r->dedup); }
 
 leash_epoch rep_epoch(const struct rep *r)

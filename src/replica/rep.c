@@ -390,20 +390,25 @@ void rep_step(struct rep *r, const struct rep_event *ev)
 struct rep_verdict rep_peek(const struct rep *r, const struct rec_ident *ident)
 {
 	struct rep_verdict v = { .kind = REP_V_NOT_PRIMARY, .epoch = MAX2(r->meta.promise, r->cfg.epoch) };
+	bool hold;
 
 	if (r->role != REP_ROLE_PRIMARY)
 		return v;
 	v.epoch = r->epoch;
+	hold = r->hand.active || r->end - r->commit >= r->conf.uncommitted_max;
 	switch (dedup_lookup(r->dedup, ident, &v.seq)) {
 	case DEDUP_KNOWN: v.kind = REP_V_KNOWN; return v;
 	case DEDUP_CONFLICT: v.kind = REP_V_CONFLICT; return v;
 	case DEDUP_OLD: v.kind = REP_V_OLD; return v;
 	case DEDUP_UNKNOWN_SESSION: v.kind = REP_V_UNKNOWN_SESSION; return v;
 	case DEDUP_SESSION_ORDER: v.kind = REP_V_SESSION_ORDER; return v;
-	case DEDUP_FULL: v.kind = REP_V_FULL; return v;
+	case DEDUP_FULL:
+		/* Only commits make room in the table; after a restart they are still to be heard of. */
+		v.kind = hold ? REP_V_HOLD : REP_V_FULL;
+		return v;
 	case DEDUP_NEW: break;
 	}
-	v.kind = r->hand.active || r->end - r->commit >= r->conf.uncommitted_max ? REP_V_HOLD : REP_V_NEW;
+	v.kind = hold ? REP_V_HOLD : REP_V_NEW;
 	v.seq = v.kind == REP_V_NEW ? r->end + 1 : 0;
 	return v;
 }

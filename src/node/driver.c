@@ -24,7 +24,6 @@ int drv_new(const struct drv_conf *conf, const struct rep_conf *rconf, const str
 	d->end = d->handed = d->durable = log->end;
 	d->marked = log->mark;
 	d->chain = chain;
-	d->end_epoch = log->n_history && log->end >= log->start ? log->history[log->n_history - 1].epoch : 0;
 	d->room_bytes = UINT64_MAX;
 	d->retain_ns = now_ns + DRV_RETAIN_NS;
 	d->deferred_tail = &d->deferred;

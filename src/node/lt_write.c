@@ -218,6 +218,7 @@ static void do_set_aside(struct logthread *lt, struct lt_cmd *c)
 	int r;
 
 	m.incarnation = c->incarnation;
+	m.log_epoch = m.log_matched = 0; /* as the state machine has it: nothing for `leash recover` to build upon (R9) */
 	r = write_meta(lt, &m);
 	lt_op_begin(lt);
 	while (r == 0 && (r = rlog_set_damage_aside(lt->w.log)) == RLOG_E_DAMAGED)

@@ -301,6 +301,7 @@ void rep_status(const struct rep *r, uint64_t now_ns, struct rep_status *ret_sta
 leash_seq rep_commit(const struct rep *r);
 leash_seq rep_log_end(const struct rep *r);
 enum rep_role rep_role(const struct rep *r);
+leash_epoch rep_last_epoch(const struct rep *r); /* of the last record, 0 = none */
 leash_epoch rep_epoch(const struct rep *r);
 
 /* A hash over the dedup table: equal on nodes with equal logs and commit index. For tests and `leash log info`. */

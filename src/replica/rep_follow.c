@@ -368,6 +368,7 @@ void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m)
 		return;
 	rep_note(r, REP_NOTE_DAMAGED, from, m->epoch, r->end, NULL);
 	rep_unfollow(r);
+	r->want.log_epoch = r->want.log_matched = 0; /* no write that is still to come may bring them back */
 	(void)rep_act(r, REP_ACT_DAMAGED);
 }
 

@@ -363,6 +363,18 @@ void sim_freeze_disk(struct sim *s, const char *node, bool frozen)
 	simnode_kick_disk(s, sim_index(s, node));
 }
 
+void sim_disk_full(struct sim *s, const char *node)
+{
+	struct simnode *n = &s->nodes[sim_index(s, node)];
+	struct rep_event ev = { .kind = REP_EV_FULL, .seq = n->disk.synced };
+
+	n->disk.end = n->disk.synced;
+	for (uint32_t k = n->op_head; k != n->op_tail; k++)
+		n->ops[k % LOGOPS_MAX].seq = MIN2(n->ops[k % LOGOPS_MAX].seq, n->disk.end);
+	sim_say(s, sim_index(s, node), "finds its disk full: log end %" PRIu64, n->disk.end);
+	simnode_feed(s, sim_index(s, node), &ev);
+}
+
 struct image {
 	struct simdisk_state disk;
 	struct simrec log[];

@@ -1,7 +1,6 @@
 """A whole cluster and its producers for the fault tests, on top of leashtest.py."""
 
 import os
-import signal
 import subprocess
 import threading
 import time

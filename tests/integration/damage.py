@@ -89,8 +89,8 @@ def damage(rng, path):
             f.seek(at)
             old = f.read(1)
             f.seek(at)
-            f.write({"bit": bytes([old[0] ^ 1 << rng.randrange(8)]) if old else b"\x01", "bytes": rng.randbytes(1 + rng.randrange(600)),
-                     "zeroes": bytes(1 + rng.randrange(6000))}[how])
+            f.write({"bit": bytes([old[0] ^ 1 << rng.randrange(8)]) if old else b"\x01",
+                     "bytes": rng.randbytes(1 + rng.randrange(600)), "zeroes": bytes(1 + rng.randrange(6000))}[how])
     return "%s at %d" % (how, at)
 
 

@@ -25,8 +25,8 @@ import tempfile
 import threading
 import time
 
-from cluster import SLOW, Cluster, Gateway, Producer, check_promises, entries, leash
-from leashtest import BUILD, Etcd, Node, Process, RespError, free_ports, run, wait_for
+from cluster import SLOW, Cluster, Gateway, Producer, check_promises, leash
+from leashtest import BUILD, Etcd, Node, RespError, free_ports, run, wait_for
 
 QUICK = {"lease_ttl": "2", "failure_timeout": "500ms", "disk_timeout": "1900ms"}
 GONE = "etcd has lost this engine's state: see `leash recover`"

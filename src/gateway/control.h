@@ -21,7 +21,7 @@ void control_free(struct control *c); /* NULL is fine. Not from a callback */
 /* Follows the engines that the book has now, in place of what was followed before. 0, or negative errno. */
 int control_watch(struct control *c) _must_check_;
 
-/* False: no answer for now. For STATUS. */
+/* False: no answer yet. For STATUS. */
 bool control_connected(const struct control *c);
 
 #endif

@@ -90,7 +90,7 @@ struct pipe_limits {
  * for the same connection again, after it had refused (pipe_blocked()).
  */
 void pipe_attach(struct pipe *p, uint64_t conn, const struct pipe_limits *limits);
-/* There is no primary for now; or the connection is gone. */
+/* There is no primary at present; or the connection is gone. */
 void pipe_detach(struct pipe *p);
 uint64_t pipe_conn(const struct pipe *p); /* 0: none */
 bool pipe_blocked(const struct pipe *p);  /* the connection's node said that it is not primary */

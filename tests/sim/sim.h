@@ -66,6 +66,7 @@ void sim_freeze_disk(struct sim *s, const char *node, bool frozen); /* writes ha
 void *sim_image(struct sim *s, const char *node); /* copy of a data directory (free()) */
 void sim_restore_image(struct sim *s, const char *node, const void *image); /* of a crashed node */
 void sim_handover(struct sim *s, const char *node, const char *to);
+void sim_damage(struct sim *s, const char *node, leash_seq first); /* the scrub finds its log damaged from there on */
 
 /* Network. */
 void sim_cut(struct sim *s, const char *a, const char *b); /* both ways; b NULL: from all nodes */

@@ -51,6 +51,8 @@ struct t {
 	uint64_t meta_ticket, room;
 	leash_id incarnation;
 	leash_seq incarnation_end;
+	struct rlog_damage damage; /* found last */
+	int n_damage;
 	/* of a read */
 	bool read_done;
 	int read_error;
@@ -99,6 +101,13 @@ static void on_failed(void *ctx, const char *text)
 	ck_assert(!((struct t *)ctx)->was_failed && text[0]);
 	((struct t *)ctx)->was_failed = true;
 }
+static void on_damage(void *ctx, const struct rlog_damage *d)
+{
+	struct t *t = ctx;
+
+	t->n_damage++;
+	t->damage = *d;
+}
 static void on_read(void *ctx, int error, struct drv_rec *const *recs, size_t n)
 {
 	struct t *t = ctx;
@@ -115,7 +124,7 @@ static void open_log(struct t *t)
 	struct rlog_conf conf = { .dir = t->dir, .segment_bytes = SEGMENT, .reserve_bytes = 65536, .record_bytes_max = 4096 };
 	struct logthread_conf lc = { .dir = t->dir, .ops = &t->ops, .record_bytes_max = 4096 };
 	struct logthread_ops ops = { t, on_durable, on_room, on_cut, on_meta, on_full, on_trimmed, on_incarnation,
-		on_problem, on_failed };
+		on_damage, on_problem, on_failed };
 	struct rlog_state s;
 	struct rlog *log;
 

@@ -1,8 +1,9 @@
 /*
  * A damaged log of one's own (R11), found by the scrub, by a reader, or by the primary's verdict.
  *
- *  1. Secondary: the damage is set aside (REP_ACT_DAMAGED). From that moment on nothing is acknowledged, appended or
- *     led, for what the log will hold afterwards is not known yet.
+ *  1. Secondary that hears its primary: the damage is set aside (REP_ACT_DAMAGED). From that moment on nothing is
+ *     acknowledged, appended or led, for what the log will hold afterwards is not known yet. While nobody leads it
+ *     waits: it may be the only one that can, and what is damaged it has acknowledged, not lost by a verdict.
  *  2. REP_EV_INCARNATION: the log ends before the damage, and this node is somebody new who joins and copies the rest.
  *     Under its old incarnation it was a member; under the new one it is none until it has everything (R2, R8).
  *  3. Primary: hands over first (R13). Until that succeeds it serves what is good; it tries again, ever more rarely.
@@ -17,6 +18,7 @@
 #define DAMAGE_HANDOVER_NS  (3 * UINT64_C(1000000000))
 #define DAMAGE_RETRY_MIN_NS (10 * UINT64_C(1000000000))
 #define DAMAGE_RETRY_MAX_NS (600 * UINT64_C(1000000000))
+#define DAMAGE_NOTE_NS      (60 * UINT64_C(1000000000)) /* how often it is said that nobody can take over */
 
 static void note_first(struct rep *r, leash_seq first)
 {
@@ -39,12 +41,13 @@ void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m)
 	rep_note(r, REP_NOTE_DAMAGED, from, m->epoch, r->end, NULL);
 	rep_unfollow(r);
 	note_first(r, r->end + 1);
+	r->damage.verdict = true;
 }
 
 static void set_aside(struct rep *r)
 {
 	rep_unfollow(r);
-	r->damage.known = false;
+	r->damage.known = r->damage.verdict = false;
 	r->damage.aside = r->cutting = true;
 	(void)rep_act(r, REP_ACT_DAMAGED);
 }
@@ -56,6 +59,14 @@ static void hand_over(struct rep *r)
 
 	if (r->hand.active || r->txn.active || r->state_gone)
 		return; /* it moves the lead as well, or stands in the way for now */
+	if (!rep_has_successor(r)) {
+		if (r->now_ns >= r->damage.note_ns) {
+			r->damage.note_ns = r->now_ns + DAMAGE_NOTE_NS;
+			rep_note(r, REP_NOTE_HANDOVER_FAILED, NULL, r->epoch, r->end,
+				"this node's log is damaged, but no other node is in sync: it goes on with what is good");
+		}
+		return; /* who joins is an event */
+	}
 	if (r->now_ns >= r->damage.retry_ns) {
 		r->damage.gap_ns = MIN2(MAX2(2 * r->damage.gap_ns, DAMAGE_RETRY_MIN_NS), DAMAGE_RETRY_MAX_NS);
 		r->damage.retry_ns = r->now_ns + r->damage.gap_ns;
@@ -64,13 +75,21 @@ static void hand_over(struct rep *r)
 	rep_wake_at(r, r->damage.retry_ns);
 }
 
+static bool hears_primary(const struct rep *r)
+{
+	return r->follow.epoch && r->now_ns - r->follow.heard_ns <= r->conf.failure_timeout_ns;
+}
+
 void rep_drive_damage(struct rep *r)
 {
 	if (!r->damage.known || r->cutting)
 		return;
 	switch (r->role) {
 	case REP_ROLE_SECONDARY:
-	case REP_ROLE_CANDIDATE: set_aside(r); break;
+	case REP_ROLE_CANDIDATE:
+		if (r->damage.verdict || hears_primary(r))
+			set_aside(r);
+		break;
 	case REP_ROLE_PRIMARY: hand_over(r); break;
 	case REP_ROLE_WINNER: /* primary in a moment */
 	case REP_ROLE_HALTED: break;
@@ -93,7 +112,7 @@ static void cut_to(struct rep *r, leash_seq end)
 void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end)
 {
 	r->damage.aside = r->cutting = false;
-	r->damage.retry_ns = r->damage.gap_ns = 0;
+	r->damage.retry_ns = r->damage.gap_ns = r->damage.note_ns = 0;
 	r->meta.incarnation = r->want.incarnation = r->flying.incarnation = incarnation;
 	/* Whatever this log once matched, it does not any more: `leash recover` must not choose it for that (R9). */
 	r->meta.log_epoch = r->want.log_epoch = 0;

@@ -126,9 +126,11 @@ struct rep {
 	bool announced_dirty;     /* nodes/ key should be rewritten */
 	struct {
 		bool known;       /* it is to be set aside */
+		bool verdict;     /* a primary says that acknowledged records are missing: this node must not lead */
 		bool aside;       /* REP_ACT_DAMAGED is under way */
 		leash_seq first;  /* lowest damaged record known */
 		uint64_t retry_ns, gap_ns; /* primary: when to try to hand over again */
+		uint64_t note_ns;          /* and when to say again that it cannot */
 	} damage;
 
 	struct peer peers[REP_NODES_MAX];
@@ -206,6 +208,7 @@ void rep_stream_from(struct rep *r, struct peer *p, leash_seq seq);
 /* rep_insync.c */
 bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarnation, const char **ret_why);
 void rep_drive_insync(struct rep *r);
+bool rep_has_successor(const struct rep *r);
 void rep_on_handover(struct rep *r, const struct rep_event *ev);
 void rep_drive_handover(struct rep *r);
 void rep_handover_end(struct rep *r, const char *failed);

@@ -18,7 +18,8 @@
  * the same for each retry; what was answered is on the disk of min_insync nodes. A broken promise prints seed and trace
  * and aborts.
  *
- * Faults stay within what a cluster must survive: no disk loses what it synced, unless a test says so (sim_wipe).
+ * Faults stay within what a cluster must survive: no disk loses what it synced, unless a test says so (sim_wipe,
+ * sim_damage) or one of a cluster in which everybody has everything is damaged (sim_swarm.c).
  */
 #ifndef LEASH_TESTS_SIM_H
 #define LEASH_TESTS_SIM_H

@@ -399,20 +399,22 @@ static int good_end(const struct rlog *l, leash_seq *ret_first, leash_seq *ret_s
 {
 	leash_seq seq = MIN2(l->durable, l->damage[0].first - 1);
 	struct rlog_scan scan;
-	size_t i = l->n_segs;
-	int r;
 
-	while (i > 0 && l->segs[i - 1].first > seq + 1)
-		i--;
-	if (i == 0) {
-		*ret_first = *ret_seq = 0;
+	for (size_t i = l->n_segs; i > 0; i--) {
+		int r;
+
+		if (l->segs[i - 1].first > seq + 1)
+			continue;
+		r = cut_point(l, l->segs[i - 1].first, seq, &scan);
+		if (r == RLOG_E_DAMAGED || r == -ENOENT)
+			continue; /* not even its header is left: the log ends before it */
+		if (r != 0)
+			return r;
+		*ret_first = l->segs[i - 1].first;
+		*ret_seq = scan.next - 1;
 		return 0;
 	}
-	r = cut_point(l, l->segs[i - 1].first, seq, &scan);
-	if (r != 0)
-		return r;
-	*ret_first = l->segs[i - 1].first;
-	*ret_seq = scan.next - 1;
+	*ret_first = *ret_seq = 0;
 	return 0;
 }
 

@@ -111,6 +111,30 @@ void diag_log_damaged(leash_seq end, const char *reason, leash_id new_incarnatio
 		end, id_format(new_incarnation, inc));
 }
 
+/* A primary that cannot hand over meets the same damage again and again. */
+static struct diag_limit damage_limit = DIAG_LIMIT(10, 60 * NS_PER_S);
+
+void diag_damage_found(const char *path, uint64_t offset, leash_seq first, leash_seq last, const char *reason,
+	bool primary)
+{
+	char range[64], at[32];
+	struct diag_field f[] = { { "LEASH_FILE", path }, { "LEASH_SEQ", range }, { "LEASH_OFFSET", at },
+		{ "LEASH_REASON", reason } };
+	uint64_t dropped;
+
+	if (!diag_limit_pass(&damage_limit, clk_boot_ns(), &dropped))
+		return;
+	(void)snprintf(at, sizeof at, "%" PRIu64, offset);
+	if (last)
+		(void)snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, first, last);
+	else
+		(void)snprintf(range, sizeof range, "%" PRIu64 "-", first);
+	diag_event(LOG_ERR, DIAG_ID_DAMAGE_FOUND, f, ARRAY_SIZE(f),
+		"the log is damaged at records %s%s%s: %s; they are neither served nor replicated, and %s", range,
+		path[0] ? ", file " : "", path, reason,
+		primary ? "this node hands over to take them from its peers" : "this node takes them from its peers");
+}
+
 void diag_log_torn(leash_seq from)
 {
 	struct rep_note n = { .seq = from };

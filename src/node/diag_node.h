@@ -45,6 +45,7 @@
 #define DIAG_ID_DISK_SICK "94c414c82c2e5a54ac96a91101bc2c15"
 #define DIAG_ID_DISK_WELL "d755be0e54ef50229b72ede5973088b1"
 #define DIAG_ID_RESIGNED "e1ab515002665ce0bce58304dfa7e597"
+#define DIAG_ID_DAMAGE_FOUND "2b88491b8b6acaa0c173b15e2bd98665"
 
 void diag_note(const struct rep_note *note);
 
@@ -52,6 +53,9 @@ void diag_etcd_away(const char *why);
 void diag_etcd_back(void);
 void diag_etcd_unreadable(const char *what);
 void diag_log_damaged(leash_seq end, const char *reason, leash_id new_incarnation);
+/* @path: the file, "" = not known; @last: 0 = to its end. Bounded. */
+void diag_damage_found(const char *path, uint64_t offset, leash_seq first, leash_seq last, const char *reason,
+	bool primary);
 void diag_log_torn(leash_seq from);
 void diag_log_problem(const char *text);
 void diag_log_failed(const char *text);

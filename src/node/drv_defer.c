@@ -81,6 +81,7 @@ static void keep_what_it_points_to(struct drv_deferred *f)
 	case REP_EV_FULL:
 	case REP_EV_TRIMMED:
 	case REP_EV_INCARNATION:
+	case REP_EV_DAMAGE:
 		break;
 	}
 }

@@ -103,7 +103,7 @@ struct drv {
 	/* the log: end of what the state machine accepted; the part behind `handed` is not with io->append yet */
 	leash_seq end, handed, durable, marked;
 	struct leash_chain chain;      /* at `end` */
-	bool cutting;                  /* io->truncate or io->reset is under way: `chain` is not known */
+	bool cutting;                  /* io->truncate, reset or set_aside is under way: `chain` is not known */
 	bool resetting;
 	uint64_t room_bytes;
 	uint64_t backlog_bytes;        /* in the log's account: accepted and not durable */
@@ -143,6 +143,7 @@ void drv_commit(struct drv *d, leash_seq seq);
 void drv_mark(struct drv *d, leash_seq seq);
 void drv_truncate(struct drv *d, leash_seq seq);
 void drv_reset(struct drv *d, leash_seq start, struct leash_chain base);
+void drv_set_aside(struct drv *d);
 bool drv_log_input(struct drv *d, const struct drv_input *in); /* false: of before a cut, not to be fed */
 
 /* drv_records.c */

@@ -98,6 +98,14 @@ void drv_reset(struct drv *d, leash_seq start, struct leash_chain base)
 	d->io.reset(d->io.ctx, start, base);
 }
 
+/* R11: what was accepted is in the log before its damage is set aside; where it ends then comes back. */
+void drv_set_aside(struct drv *d)
+{
+	drv_hand_over(d);
+	d->cutting = true;
+	d->io.set_aside(d->io.ctx);
+}
+
 /* ----------------------------------------------------------------------------------------------- what the log says */
 
 static bool on_durable(struct drv *d, leash_seq seq)
@@ -132,13 +140,23 @@ static bool on_end(struct drv *d, leash_seq end, struct leash_chain chain)
 	return true;
 }
 
+static void on_set_aside(struct drv *d, leash_seq end, struct leash_chain chain)
+{
+	must(d->cutting && end <= d->end); /* nothing was accepted meanwhile */
+	ends_at(d, end);
+	d->cutting = false;
+	d->handed = d->durable = end;
+	d->backlog_bytes = 0;
+	d->chain = chain;
+}
+
 bool drv_log_input(struct drv *d, const struct drv_input *in)
 {
 	switch (in->ev.kind) {
 	case REP_EV_DURABLE: return on_durable(d, in->ev.seq);
 	case REP_EV_CUT: return on_cut(d, in->ev.seq, in->chain);
 	case REP_EV_FULL: return on_end(d, in->ev.seq, in->chain);
-	case REP_EV_INCARNATION: (void)on_end(d, in->ev.incarnation.end, in->chain); return true;
+	case REP_EV_INCARNATION: on_set_aside(d, in->ev.incarnation.end, in->chain); break;
 	case REP_EV_TICK:
 	case REP_EV_VIEW:
 	case REP_EV_TXN:
@@ -147,6 +165,7 @@ bool drv_log_input(struct drv *d, const struct drv_input *in)
 	case REP_EV_MSG:
 	case REP_EV_META:
 	case REP_EV_TRIMMED:
+	case REP_EV_DAMAGE:
 	case REP_EV_HANDOVER: break;
 	}
 	return true;

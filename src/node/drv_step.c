@@ -63,10 +63,7 @@ static void perform(struct drv *d, const struct rep_action *a)
 	case REP_ACT_COMMIT: on_commit(d, a->seq); break;
 	case REP_ACT_DEMOTED: on_demoted(d); break;
 	case REP_ACT_RELEASED: d->room_wanted = true; break;
-	case REP_ACT_DAMAGED:
-		drv_hand_over(d); /* the log tells where it ends then: nothing of before may come behind that */
-		d->io.set_aside(d->io.ctx);
-		break;
+	case REP_ACT_DAMAGED: drv_set_aside(d); break;
 	case REP_ACT_ANNOUNCE: d->io.announce(d->io.ctx); break;
 	case REP_ACT_NOTE:
 		d->changed = true; /* whatever is worth a note may show in the status */

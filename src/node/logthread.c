@@ -42,6 +42,20 @@ void lt_post_seq(struct logthread *lt, enum lt_done_kind kind, leash_seq seq)
 	d->chain = rlog_chain(lt->w.log);
 	d->room_bytes = lt_room(lt);
 	d->incarnation = lt->w.meta.incarnation;
+	__atomic_store_n(&lt->durable, rlog_durable(lt->w.log), __ATOMIC_RELEASE);
+	lt_post(lt, d);
+}
+
+/* Remembers what is lowest: behind it nothing is kept when it is set aside. */
+void lt_damaged(struct logthread *lt, const struct rlog_damage *found)
+{
+	struct lt_done *d = done_new(LT_D_DAMAGE);
+
+	d->damage = *found;
+	(void)pthread_mutex_lock(&lt->lock);
+	if (lt->damage.first == 0 || found->first < lt->damage.first)
+		lt->damage = *found;
+	(void)pthread_mutex_unlock(&lt->lock);
 	lt_post(lt, d);
 }
 
@@ -101,6 +115,7 @@ static void dispatch(struct logthread *lt, struct lt_done *d)
 		break;
 	case LT_D_TRIMMED: o->trimmed(o->ctx, d->seq, d->chain); break;
 	case LT_D_INCARNATION: o->incarnation(o->ctx, d->incarnation, d->seq, d->chain); break;
+	case LT_D_DAMAGE: o->damage(o->ctx, &d->damage); break;
 	case LT_D_PROBLEM: o->problem(o->ctx, d->text); break;
 	case LT_D_FAILED: o->failed(o->ctx, d->text); break;
 	case LT_D_READ:
@@ -227,7 +242,19 @@ void logthread_set_aside(struct logthread *lt, leash_id new_incarnation)
 	struct lt_cmd *c = cmd_new(LT_SET_ASIDE, 0);
 
 	c->incarnation = new_incarnation;
+	(void)pthread_mutex_lock(&lt->lock);
+	if (lt->damage.first)
+		lt->mark = MIN2(lt->mark, lt->damage.first - 1);
+	(void)pthread_mutex_unlock(&lt->lock);
 	give(lt, c);
+}
+
+void logthread_set_scrub_rate(struct logthread *lt, uint64_t bytes_per_s)
+{
+	(void)pthread_mutex_lock(&lt->lock);
+	lt->scrub_rate = bytes_per_s;
+	(void)pthread_cond_signal(&lt->scrub_cond);
+	(void)pthread_mutex_unlock(&lt->lock);
 }
 
 void logthread_mark(struct logthread *lt, leash_seq seq)
@@ -265,6 +292,22 @@ void lt_op_end(struct logthread *lt)
 	__atomic_store_n(&lt->op_began_ns, 0, __ATOMIC_RELAXED);
 }
 
+void lt_cut_begin(struct logthread *lt)
+{
+	(void)__atomic_add_fetch(&lt->cuts, 1, __ATOMIC_SEQ_CST);
+}
+
+void lt_cut_end(struct logthread *lt)
+{
+	__atomic_store_n(&lt->durable, rlog_durable(lt->w.log), __ATOMIC_RELEASE);
+	(void)__atomic_add_fetch(&lt->cuts, 1, __ATOMIC_SEQ_CST);
+}
+
+uint64_t lt_cuts(const struct logthread *lt)
+{
+	return __atomic_load_n(&lt->cuts, __ATOMIC_SEQ_CST);
+}
+
 uint64_t logthread_stuck_ns(const struct logthread *lt)
 {
 	uint64_t began = __atomic_load_n(&lt->op_began_ns, __ATOMIC_RELAXED), now = clk_boot_ns();
@@ -288,7 +331,8 @@ static int init_sync(struct logthread *lt)
 	if (pthread_mutex_init(&lt->lock, NULL) != 0 || pthread_condattr_init(&attr) != 0)
 		return -ENOMEM;
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	must(pthread_cond_init(&lt->cond, &attr) == 0 && pthread_cond_init(&lt->read_cond, &attr) == 0);
+	must(pthread_cond_init(&lt->cond, &attr) == 0 && pthread_cond_init(&lt->read_cond, &attr) == 0 &&
+		pthread_cond_init(&lt->scrub_cond, &attr) == 0);
 	(void)pthread_condattr_destroy(&attr);
 	return 0;
 }
@@ -338,6 +382,7 @@ static void stop(struct logthread *lt)
 	lt->stop = true;
 	(void)pthread_cond_signal(&lt->cond);
 	(void)pthread_cond_signal(&lt->read_cond);
+	(void)pthread_cond_signal(&lt->scrub_cond);
 	(void)pthread_mutex_unlock(&lt->lock);
 }
 
@@ -348,10 +393,17 @@ static int start(struct logthread *lt)
 	if (r != 0)
 		return -r;
 	r = pthread_create(&lt->read_thread, NULL, lt_read_main, lt);
-	if (r == 0)
-		return 0;
-	stop(lt);
-	(void)pthread_join(lt->write_thread, NULL);
+	if (r != 0) {
+		stop(lt);
+		(void)pthread_join(lt->write_thread, NULL);
+		return -r;
+	}
+	r = pthread_create(&lt->scrub_thread, NULL, lt_scrub_main, lt);
+	if (r != 0) {
+		stop(lt);
+		(void)pthread_join(lt->write_thread, NULL);
+		(void)pthread_join(lt->read_thread, NULL);
+	}
 	return -r;
 }
 
@@ -372,6 +424,8 @@ int logthread_new(const struct logthread_conf *conf, struct rlog *log, const str
 	lt->w.log = log;
 	lt->w.meta = *meta;
 	lt->w.last_append_ns = clk_boot_ns();
+	lt->scrub_rate = conf->scrub_rate;
+	lt->durable = rlog_durable(log);
 	r = init_sync(lt);
 	if (r == 0)
 		r = init_wake(lt, base);
@@ -392,9 +446,11 @@ void logthread_free(struct logthread *lt)
 	stop(lt);
 	(void)pthread_join(lt->write_thread, NULL);
 	(void)pthread_join(lt->read_thread, NULL);
+	(void)pthread_join(lt->scrub_thread, NULL);
 	rlog_close(lt->w.log);
 	(void)pthread_cond_destroy(&lt->cond);
 	(void)pthread_cond_destroy(&lt->read_cond);
+	(void)pthread_cond_destroy(&lt->scrub_cond);
 	(void)pthread_mutex_destroy(&lt->lock);
 	free_memory(lt);
 }

@@ -1,12 +1,16 @@
 /*
- * The log thread: everything the node does with its log that may take time. Two threads of its own behind queues, one
- * that writes (it owns the struct rlog from logthread_new() to logthread_free()) and one that reads.
+ * The log thread: everything the node does with its log that may take time. Threads of its own: one that writes (it
+ * owns the struct rlog from logthread_new() to logthread_free()) and one that reads, behind queues, and one that
+ * verifies the log slowly, again and again (the scrub).
  *
  * Commands are carried out in the order given. Appends that have queued up become one group: one rlog_append(), one
  * rlog_sync(), one completion. Between groups, when nothing waits, the thread notes the mark (at most every 100 ms),
  * makes the next segment ahead of use, refills the reserve.
  *
  * Calls and completions belong to the loop's thread. Completions come from the loop, never from inside a call.
+ *
+ * Damage that a reader or the scrub meets is told (ops->damage) and remembered until logthread_set_aside(): the log goes
+ * on taking appends, for a primary needs it until it has handed over.
  *
  * A failed write or sync ends everything (R11): ops->failed comes once, and nothing after it is carried out. A full
  * disk does not: ops->disk_full says where the log ends now, and appends that do not continue there are dropped. What
@@ -27,6 +31,7 @@ struct logthread_conf {
 	const struct rlog_ops *ops;
 	uint32_t record_bytes_max;   /* of a body, as rlog_conf has it */
 	uint64_t retention_bytes, retention_time_ns; /* 0 = keep all */
+	uint64_t scrub_rate;         /* bytes per second; 0 = off */
 };
 
 /* Completions. Those of commands have the meaning of the drv_...() call of that name. */
@@ -39,6 +44,7 @@ struct logthread_ops {
 	void (*disk_full)(void *ctx, leash_seq end, struct leash_chain chain);
 	void (*trimmed)(void *ctx, leash_seq start, struct leash_chain base); /* @base: the chain before @start */
 	void (*incarnation)(void *ctx, leash_id incarnation, leash_seq end, struct leash_chain chain);
+	void (*damage)(void *ctx, const struct rlog_damage *d); /* each time that it is met */
 	void (*problem)(void *ctx, const char *text); /* for the operator; leash goes on */
 	void (*failed)(void *ctx, const char *text);  /* the process must end (74) */
 };
@@ -59,11 +65,13 @@ void logthread_reset(struct logthread *lt, leash_seq start, struct leash_chain b
  * 0 = not known. */
 void logthread_meta(struct logthread *lt, uint64_t ticket, const struct rep_meta *meta, uint32_t min_insync,
 	uint64_t dedup_window);
+/* Sets aside what the damage that was found leaves unsure; the new incarnation comes in any case -> incarnation. */
 void logthread_set_aside(struct logthread *lt, leash_id new_incarnation);
 void logthread_mark(struct logthread *lt, leash_seq seq);
 /* Removes old segments that lie before @keep_from and are past retention_bytes or retention_time. */
 void logthread_retain(struct logthread *lt, leash_seq keep_from);
 void logthread_set_retention(struct logthread *lt, uint64_t retention_bytes, uint64_t retention_time_ns);
+void logthread_set_scrub_rate(struct logthread *lt, uint64_t bytes_per_s);
 
 /* How long the writing thread's operation in progress has taken (R11a), ns; 0: none. Any thread. */
 uint64_t logthread_stuck_ns(const struct logthread *lt);
@@ -79,9 +87,18 @@ int logthread_read(struct logthread *lt, leash_seq from, leash_seq to, bool reve
 	size_t bytes_max, logthread_read_fn fn, void *ctx, struct logthread_read **ret_read) _must_check_;
 void logthread_read_cancel(struct logthread_read *r); /* before its callback only */
 
+struct logthread_scrub {
+	leash_seq next;              /* the record to be looked at; 0: between two passes */
+	uint64_t records, bytes;     /* verified in this pass */
+	uint64_t damaged_now;        /* stretches of damage met in this pass */
+	uint64_t passes;             /* completed; of the last one: */
+	uint64_t last_damaged, last_records, last_bytes, last_real_ns;
+};
+
 struct logthread_stats {
 	uint64_t groups, group_records, bytes, segments; /* bytes, segments: of the log */
 	bool full;
+	struct logthread_scrub scrub;
 };
 void logthread_stats(struct logthread *lt, struct logthread_stats *ret_stats);
 

@@ -1,18 +1,21 @@
 /*
  * Inside of the log thread: logthread.c has the calls and the queue back to the loop, lt_write.c the writing thread,
- * lt_idle.c what it does between groups, lt_read.c the reading thread.
+ * lt_idle.c what it does between groups, lt_read.c the reading thread, lt_scrub.c the one that verifies.
  */
 #ifndef LEASH_NODE_LT_INT_H
 #define LEASH_NODE_LT_INT_H
 
 #include <pthread.h>
 
+#include "log/rlog_scrub.h"
 #include "node/logthread.h"
 
 #define LT_GROUP_MAX     8192                  /* records of one rlog_append() */
 #define LT_MARK_NS       (100 * UINT64_C(1000000))
 #define LT_AGAIN_NS      (500 * UINT64_C(1000000)) /* what found no room is tried again */
 #define LT_RESERVE_NS    (10 * UINT64_C(1000000000))
+#define LT_SCRUB_STEP_BYTES (256 * 1024)
+#define LT_SCRUB_REST_BYTES (UINT64_C(4) << 30) /* between two passes: as long as reading so much takes */
 #define LT_PREPARE_BYTES (1u << 20)            /* of the next segment, between two groups */
 
 enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN };
@@ -35,7 +38,7 @@ struct lt_queue {
 };
 
 enum lt_done_kind { LT_D_DURABLE, LT_D_CUT, LT_D_META, LT_D_FULL, LT_D_TRIMMED, LT_D_INCARNATION, LT_D_PROBLEM,
-	LT_D_FAILED, LT_D_READ };
+	LT_D_FAILED, LT_D_READ, LT_D_DAMAGE };
 
 struct lt_done {
 	struct lt_done *next;
@@ -45,6 +48,7 @@ struct lt_done {
 	uint64_t ticket, room_bytes;
 	leash_id incarnation;
 	struct logthread_read *read;
+	struct rlog_damage damage;
 	char text[200];
 };
 
@@ -80,25 +84,35 @@ struct logthread {
 	struct logthread_ops ops;
 	struct event *wake;           /* of the loop */
 	int wake_fd;
-	pthread_t write_thread, read_thread;
+	pthread_t write_thread, read_thread, scrub_thread;
 
-	pthread_mutex_t lock;         /* guards the queues, mark, stats, stop */
-	pthread_cond_t cond, read_cond;
+	pthread_mutex_t lock;         /* guards the queues, mark, damage, scrub_rate, stats, stop */
+	pthread_cond_t cond, read_cond, scrub_cond;
 	struct lt_queue cmds;
 	struct lt_done *done, **done_tail;
 	struct logthread_read *reads, **reads_tail;
 	leash_seq mark;
+	struct rlog_damage damage;    /* the lowest that was found and is not set aside; first = 0: none */
+	uint64_t scrub_rate;          /* bytes per second; 0 = off */
 	bool stop;
 	struct logthread_stats stats;
 
 	uint64_t op_began_ns;         /* atomic; 0: no operation in progress */
-	uint64_t cuts;                /* atomic: cuts and resets done, for readers */
+	uint64_t cuts;                /* atomic: rises before and after each cut, reset, setting aside: odd = under way */
+	leash_seq durable;            /* atomic: of the log, for the scrub */
 	struct lt_writer w;
 };
 
 /* Between a pair of these the writing thread is in one operation (R11a). */
 void lt_op_begin(struct logthread *lt);
 void lt_op_end(struct logthread *lt);
+
+/* What readers and the scrub see between a pair of these means nothing. */
+void lt_cut_begin(struct logthread *lt);
+void lt_cut_end(struct logthread *lt);
+uint64_t lt_cuts(const struct logthread *lt);
+
+void lt_damaged(struct logthread *lt, const struct rlog_damage *d); /* found by a reading thread */
 
 void lt_post(struct logthread *lt, struct lt_done *d); /* takes over @d */
 void lt_post_seq(struct logthread *lt, enum lt_done_kind kind, leash_seq seq); /* with the log's chain and room */
@@ -117,6 +131,7 @@ void lt_do_retain(struct logthread *lt, const struct lt_cmd *c);
 uint64_t lt_room(struct logthread *lt);
 
 void *lt_read_main(void *arg);
+void *lt_scrub_main(void *arg);
 void lt_read_free(struct logthread_read *r);
 
 #endif

@@ -53,7 +53,8 @@ static int read_one(struct rlog_reader *reader, leash_seq seq, struct drv_rec **
 	return *ret_rec ? 0 : -ENOMEM;
 }
 
-static void read_range(struct logthread_read *r, struct rlog_reader *reader)
+/* *ret_damaged: the record that is damaged; 0: none is. */
+static void read_range(struct logthread_read *r, struct rlog_reader *reader, leash_seq *ret_damaged)
 {
 	uint64_t span = r->to - r->from + 1;
 	size_t max = (size_t)MIN2(span, (uint64_t)r->count_max), bytes = 0;
@@ -65,11 +66,13 @@ static void read_range(struct logthread_read *r, struct rlog_reader *reader)
 		return;
 	}
 	r->error = 0;
+	*ret_damaged = 0;
 	while (r->n < max && (r->n == 0 || bytes < r->bytes_max)) {
 		leash_seq seq = r->reverse ? r->to - r->n : r->from + r->n;
 		int e = read_one(reader, seq, &r->recs[r->n]);
 
 		if (e != 0) {
+			*ret_damaged = e == RLOG_E_DAMAGED ? seq : 0;
 			r->error = r->n == 0 ? e : 0; /* what was read so far is good */
 			return;
 		}
@@ -85,10 +88,18 @@ static void forget_records(struct logthread_read *r)
 	r->n = 0;
 }
 
+static void tell_damage(struct logthread *lt, leash_seq seq)
+{
+	struct rlog_damage d = { .first = seq, .last = seq, .reason = "a record that was asked for cannot be read" };
+
+	lt_damaged(lt, &d);
+}
+
 static void serve(struct logthread *lt, struct rlog_reader **reader, uint64_t *cuts, struct logthread_read *r)
 {
 	for (int attempt = 0; attempt < 2; attempt++) {
-		uint64_t now = __atomic_load_n(&lt->cuts, __ATOMIC_ACQUIRE);
+		uint64_t now = lt_cuts(lt);
+		leash_seq damaged = 0;
 
 		if (!*reader)
 			r->error = rlog_reader_open(lt->conf.dir, lt->conf.ops, lt->conf.record_bytes_max, reader);
@@ -97,9 +108,12 @@ static void serve(struct logthread *lt, struct rlog_reader **reader, uint64_t *c
 		if (now != *cuts)
 			rlog_reader_drop(*reader);
 		*cuts = now;
-		read_range(r, *reader);
-		if (__atomic_load_n(&lt->cuts, __ATOMIC_ACQUIRE) == now)
+		read_range(r, *reader, &damaged);
+		if (now % 2 == 0 && lt_cuts(lt) == now) {
+			if (damaged && damaged <= __atomic_load_n(&lt->durable, __ATOMIC_ACQUIRE))
+				tell_damage(lt, damaged);
 			return;
+		}
 		forget_records(r);
 		r->error = -EAGAIN;
 	}

@@ -136,12 +136,23 @@ static int cut(struct logthread *lt, const struct lt_cmd *c)
 	return c->seq < rlog_end(log) ? rlog_truncate(log, c->seq) : 0;
 }
 
+/* The log ends at @end now: damage behind it is gone. */
+static void forget_damage(struct logthread *lt, leash_seq end)
+{
+	(void)pthread_mutex_lock(&lt->lock);
+	if (lt->damage.first > end)
+		lt->damage.first = 0;
+	(void)pthread_mutex_unlock(&lt->lock);
+}
+
 void lt_do_cut(struct logthread *lt, struct lt_cmd *c)
 {
 	int r;
 
 	lt_op_begin(lt);
+	lt_cut_begin(lt);
 	r = cut(lt, c);
+	lt_cut_end(lt);
 	lt_op_end(lt);
 	if (r == RLOG_E_FULL) {
 		if (!lt->w.full)
@@ -153,7 +164,7 @@ void lt_do_cut(struct logthread *lt, struct lt_cmd *c)
 	if (r != 0) {
 		lt_fail(lt, "cutting the log", r);
 	} else {
-		(void)__atomic_add_fetch(&lt->cuts, 1, __ATOMIC_RELEASE);
+		forget_damage(lt, c->kind == LT_RESET ? 0 : c->seq);
 		lt->w.marked = MIN2(lt->w.marked, c->kind == LT_RESET ? 0 : c->seq);
 		lt_post_seq(lt, LT_D_CUT, rlog_end(lt->w.log));
 	}
@@ -211,6 +222,22 @@ void lt_do_meta(struct logthread *lt, struct lt_cmd *c)
 	lt_cmd_free(c);
 }
 
+/* What was found while running goes into the log's own account, unless retention has removed it. */
+static int add_damage(struct logthread *lt)
+{
+	leash_seq start = rlog_start(lt->w.log);
+	struct rlog_damage d;
+
+	(void)pthread_mutex_lock(&lt->lock);
+	d = lt->damage;
+	lt->damage.first = 0;
+	(void)pthread_mutex_unlock(&lt->lock);
+	if (d.first == 0 || d.first > rlog_end(lt->w.log) || (d.last && d.last < start))
+		return 0;
+	d.first = MAX2(d.first, start);
+	return rlog_damage_add(lt->w.log, &d);
+}
+
 /* R11: the new incarnation is on disk before anything of the log is moved. */
 static void do_set_aside(struct logthread *lt, struct lt_cmd *c)
 {
@@ -218,11 +245,15 @@ static void do_set_aside(struct logthread *lt, struct lt_cmd *c)
 	int r;
 
 	m.incarnation = c->incarnation;
-	m.log_epoch = m.log_matched = 0; /* as the state machine has it: nothing for `leash recover` to build upon (R9) */
+	m.log_epoch = m.log_matched = 0; /* it may lack what it had: nothing for `leash recover` to build upon (R9) */
 	r = write_meta(lt, &m);
+	if (r == 0)
+		r = add_damage(lt);
 	lt_op_begin(lt);
+	lt_cut_begin(lt);
 	while (r == 0 && (r = rlog_set_damage_aside(lt->w.log)) == RLOG_E_DAMAGED)
 		r = 0; /* there is more of it */
+	lt_cut_end(lt);
 	lt_op_end(lt);
 	if (r == RLOG_E_FULL) {
 		lt_problem(lt, "no room on disk to keep the evidence of damage: trying again");
@@ -232,7 +263,8 @@ static void do_set_aside(struct logthread *lt, struct lt_cmd *c)
 	if (r != 0) {
 		lt_fail(lt, "setting damage aside", r);
 	} else {
-		(void)__atomic_add_fetch(&lt->cuts, 1, __ATOMIC_RELEASE);
+		forget_damage(lt, rlog_end(lt->w.log));
+		lt->w.marked = MIN2(lt->w.marked, rlog_end(lt->w.log));
 		lt_post_seq(lt, LT_D_INCARNATION, rlog_end(lt->w.log));
 	}
 	lt_cmd_free(c);

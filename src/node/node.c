@@ -96,7 +96,8 @@ static int make_threads(struct node *n, struct rlog *log, const struct rlog_meta
 {
 	struct logthread_conf conf = { .dir = n->conf.dir, .ops = n->conf.ops,
 		.record_bytes_max = n->conf.record_bytes_max - REC_HEADER_BYTES,
-		.retention_bytes = n->conf.retention_bytes, .retention_time_ns = n->conf.retention_time_ns };
+		.retention_bytes = n->conf.retention_bytes, .retention_time_ns = n->conf.retention_time_ns,
+		.scrub_rate = n->conf.scrub_rate };
 	struct logthread_ops ops = node_lt_ops;
 	int r;
 
@@ -267,4 +268,9 @@ void node_writable(struct node *n, const char *peer)
 void node_set_retention(struct node *n, uint64_t retention_bytes, uint64_t retention_time_ns)
 {
 	logthread_set_retention(n->lt, retention_bytes, retention_time_ns);
+}
+
+void node_set_scrub_rate(struct node *n, uint64_t bytes_per_s)
+{
+	logthread_set_scrub_rate(n->lt, bytes_per_s);
 }

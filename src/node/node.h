@@ -46,6 +46,7 @@ struct node_conf {
 	const struct rlog_ops *ops;  /* NULL: the real thing */
 	uint64_t segment_bytes, reserve_bytes;
 	uint64_t retention_bytes, retention_time_ns; /* 0 = keep all */
+	uint64_t scrub_rate;         /* bytes per second that are read again to be verified; 0 = none */
 	uint32_t record_bytes_max;   /* header and body */
 	uint64_t disk_budget_ns;     /* R11a: a write or sync that takes longer costs the lead */
 
@@ -168,6 +169,12 @@ struct node_counters {
 	uint64_t append_bytes, reads, read_records;
 	uint64_t groups, group_records;                /* group commits */
 	uint64_t log_bytes, log_segments;
+	struct {
+		leash_seq next;                            /* to be looked at; 0: between two passes */
+		uint64_t records, bytes, passes;           /* verified in this pass; passes completed */
+		uint64_t last_damaged, last_records, last_bytes, last_real_ns; /* of the last complete pass */
+		uint64_t found;                            /* stretches of damage met in this life, by reads too */
+	} scrub;
 	bool etcd_reachable, disk_full;
 	uint64_t disk_stuck_ns;
 };
@@ -190,5 +197,6 @@ void node_handover(struct node *n, const char *to, uint64_t deadline_ns, node_ha
 
 /* What a reload can change. */
 void node_set_retention(struct node *n, uint64_t retention_bytes, uint64_t retention_time_ns);
+void node_set_scrub_rate(struct node *n, uint64_t bytes_per_s);
 
 #endif

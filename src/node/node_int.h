@@ -36,6 +36,7 @@ struct node {
 	struct keys_view view;
 	bool view_known;
 	leash_seq log_start;
+	char damage_text[256];    /* what was found last and is not set aside; "": nothing */
 	uint64_t announced_ns;
 
 	struct node_fetch fetches[REP_NODES_MAX];

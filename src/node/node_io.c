@@ -3,6 +3,8 @@
  */
 #include "node/node_int.h"
 
+#include <stdio.h>
+
 #include "base/clk.h"
 #include "base/ids.h"
 #include "node/diag_node.h"
@@ -228,8 +230,25 @@ static void lt_incarnation(void *ctx, leash_id incarnation, leash_seq end, struc
 {
 	struct node *n = ctx;
 
-	diag_log_damaged(end, "a peer says so", incarnation);
+	diag_log_damaged(end, n->damage_text[0] ? n->damage_text : "a peer says so", incarnation);
+	n->damage_text[0] = '\0';
+	n->log_start = MIN2(n->log_start, end + 1); /* nothing is left: it starts at 1 again */
 	drv_incarnation(n->drv, incarnation, end, chain, clk_boot_ns());
+	node_kick(n);
+}
+
+/* R11: never served, never replicated (whoever reads verifies); what becomes of it is the state machine's to say. */
+static void lt_damage(void *ctx, const struct rlog_damage *d)
+{
+	struct node *n = ctx;
+
+	if (n->dead)
+		return;
+	n->counters.scrub.found++;
+	(void)snprintf(n->damage_text, sizeof n->damage_text, "%s%s%s", d->path, d->path[0] ? ": " : "", d->reason);
+	diag_damage_found(d->path, d->offset, d->first, d->last, d->reason,
+		rep_role(drv_rep(n->drv)) == REP_ROLE_PRIMARY);
+	drv_event(n->drv, &(struct rep_event){ .kind = REP_EV_DAMAGE, .now_ns = clk_boot_ns(), .seq = d->first });
 	node_kick(n);
 }
 
@@ -247,7 +266,7 @@ static void lt_failed(void *ctx, const char *text)
 
 const struct logthread_ops node_lt_ops = { .durable = lt_durable, .room = lt_room_is, .cut_done = lt_cut_done,
 	.meta_done = lt_meta_done, .disk_full = lt_disk_full, .trimmed = lt_trimmed, .incarnation = lt_incarnation,
-	.problem = lt_problem_is, .failed = lt_failed };
+	.damage = lt_damage, .problem = lt_problem_is, .failed = lt_failed };
 
 /* ------------------------------------------------------------------------------------------- the control plane tells */
 

@@ -80,6 +80,14 @@ void node_counters(struct node *n, struct node_counters *ret)
 	ret->log_bytes = lt.bytes;
 	ret->log_segments = lt.segments;
 	ret->disk_full = lt.full;
+	ret->scrub.next = lt.scrub.next;
+	ret->scrub.records = lt.scrub.records;
+	ret->scrub.bytes = lt.scrub.bytes;
+	ret->scrub.passes = lt.scrub.passes;
+	ret->scrub.last_damaged = lt.scrub.last_damaged;
+	ret->scrub.last_records = lt.scrub.last_records;
+	ret->scrub.last_bytes = lt.scrub.last_bytes;
+	ret->scrub.last_real_ns = lt.scrub.last_real_ns;
 	ret->disk_stuck_ns = logthread_stuck_ns(n->lt);
 	ret->etcd_reachable = control_reachable(n->control);
 }
@@ -120,6 +128,20 @@ static void log_json(struct json_object *o, const struct rep_status *s, const st
 	num(o, "segments", c->log_segments);
 	flag(o, "disk_full", c->disk_full);
 	num(o, "disk_stuck_ms", c->disk_stuck_ns / NS_PER_MS);
+}
+
+static void scrub_json(struct json_object *o, const struct rep_status *s, const struct node_counters *c)
+{
+	flag(o, "damaged", s->damaged);
+	num(o, "found", c->scrub.found);
+	num(o, "next", c->scrub.next);
+	num(o, "records", c->scrub.records);
+	num(o, "bytes", c->scrub.bytes);
+	num(o, "passes", c->scrub.passes);
+	num(o, "last_damaged", c->scrub.last_damaged);
+	num(o, "last_records", c->scrub.last_records);
+	num(o, "last_bytes", c->scrub.last_bytes);
+	num(o, "last_real_ns", c->scrub.last_real_ns);
 }
 
 static void members_json(struct json_object *o, const struct rep_insync *set)
@@ -197,6 +219,7 @@ static void node_json(struct json_object *o, struct node *n, const struct rep_st
 	flag(o, "etcd_reachable", c->etcd_reachable);
 	num(o, "lease", control_lease(n->control));
 	log_json(add(o, "log", json_object_new_object()), s, c);
+	scrub_json(add(o, "scrub", json_object_new_object()), s, c);
 	members_json(add(o, "insync", json_object_new_object()), &s->members);
 	peers_json(add(o, "peers", json_object_new_array()), n, s);
 }

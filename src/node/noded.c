@@ -269,10 +269,12 @@ static void apply(struct noded *d, struct settings *fresh)
 
 	s->retention_bytes = fresh->retention_bytes;
 	s->retention_time_ms = fresh->retention_time_ms;
+	s->scrub_rate = fresh->scrub_rate;
 	s->on_role_change = fresh->on_role_change;
 	fresh->on_role_change = command;
 	s->log.level = fresh->log.level;
 	node_set_retention(d->node, s->retention_bytes, s->retention_time_ms * NS_PER_MS);
+	node_set_scrub_rate(d->node, s->scrub_rate);
 	diag_set_level(s->log.level);
 	if (hook_set(d->hook, s->on_role_change))
 		diag(LOG_WARNING, "No memory for the new on_role_change; the old one stays.");
@@ -480,6 +482,7 @@ static void fill_node_conf(const struct noded *d, struct node_conf *c)
 		.reserve_bytes = RESERVE_BYTES,
 		.retention_bytes = s->retention_bytes,
 		.retention_time_ns = s->retention_time_ms * NS_PER_MS,
+		.scrub_rate = s->scrub_rate,
 		.record_bytes_max = (uint32_t)s->max_record_bytes,
 		.disk_budget_ns = s->disk_timeout_ms * NS_PER_MS,
 		.cache_bytes = s->cache_bytes,

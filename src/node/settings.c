@@ -58,6 +58,8 @@ static const struct conf_key keys[] = {
 	  .help = "old records beyond this go; 0: none" },
 	{ "retention_time", CONF_AT_DURATION(S, retention_time_ms), .text = "0", .unit = "s", .flags = CONF_RELOAD,
 	  .help = "records older than this go; 0: none" },
+	{ "scrub_rate", CONF_AT_SIZE(S, scrub_rate), .text = "8M", .flags = CONF_RELOAD,
+	  .help = "bytes of the log per second that are read again and verified; 0: none" },
 	{ "max_record_bytes", CONF_AT_SIZE(S, max_record_bytes), .text = "1M", .min = 1 * KiB, .max = 64 * MiB,
 	  .help = "largest record, its header included" },
 	{ "dedup_window", CONF_AT_NUMBER(S, dedup_window), .text = "1000000", .min = 1, .max = 1000000000,

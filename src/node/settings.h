@@ -14,7 +14,7 @@ struct settings {
 	uint64_t min_insync, priority;
 	int topology; /* enum rep_topology */
 	uint64_t lease_ttl_ms, failure_timeout_ms;
-	uint64_t segment_bytes, retention_bytes, retention_time_ms;
+	uint64_t segment_bytes, retention_bytes, retention_time_ms, scrub_rate;
 	uint64_t max_record_bytes;
 	uint64_t dedup_window, dedup_time_ms, dedup_bytes;
 	char *on_role_change;

@@ -273,8 +273,9 @@ static void drive_meta(struct rep *r)
 	struct rep_action *a;
 
 	must(r->want.promise >= r->meta.promise); /* a promise never goes back (R4) */
-	if (r->meta_ticket || meta_eq(&r->want, &r->meta))
+	if (r->meta_ticket || (meta_eq(&r->want, &r->meta) && !r->meta_again))
 		return;
+	r->meta_again = false;
 	r->flying = r->want;
 	r->meta_ticket = ++r->next_ticket;
 	a = rep_act(r, REP_ACT_META);
@@ -350,6 +351,7 @@ static void rep_drive(struct rep *r)
 		drive_meta(r);
 		return;
 	}
+	rep_drive_damage(r);
 	rep_drive_follow(r);
 	rep_drive_winner(r);
 	rep_drive_primary(r);
@@ -380,6 +382,7 @@ void rep_step(struct rep *r, const struct rep_event *ev)
 	case REP_EV_FULL: rep_on_full(r, ev->seq); break;
 	case REP_EV_TRIMMED: on_trimmed(r, ev->trimmed.start, ev->trimmed.base); break;
 	case REP_EV_HANDOVER: rep_on_handover(r, ev); break;
+	case REP_EV_DAMAGE: rep_on_damage(r, ev->seq); break;
 	case REP_EV_INCARNATION: rep_on_incarnation(r, ev->incarnation.incarnation, ev->incarnation.end); break;
 	}
 	rep_drive(r);
@@ -461,7 +464,8 @@ void rep_status(const struct rep *r, uint64_t now_ns, struct rep_status *ret)
 		.state_gone = r->state_gone, .paused = r->view.paused, .log_epoch = r->meta.log_epoch,
 		.log_matched = history_last(&r->hist) == r->meta.log_epoch ? r->end : MIN2(r->meta.log_matched, r->end),
 		.last_epoch = history_last(&r->hist), .meta = r->meta, .members = r->cfg, .log_time_ns = primary ? rep_log_time(r) : r->log_time_ns,
-		.n_peers = r->n_peers, .halted = r->halted };
+		.n_peers = r->n_peers, .halted = r->halted,
+		.damaged = r->damage.known || r->damage.aside };
 	copy_name(ret->primary, primary ? r->conf.node : r->follow.active ? r->follow.node : "");
 	for (uint32_t i = 0; i < r->n_peers; i++)
 		peer_status(r, &r->peers[i], &ret->peers[i]);

@@ -82,6 +82,7 @@ enum rep_event_kind {
 	REP_EV_TRIMMED,    /* .trimmed: retention removed what lies before this record */
 	REP_EV_HANDOVER,   /* .handover: give the lead to another (R13) */
 	REP_EV_INCARNATION,/* .incarnation: the damaged log was set aside (R11), the new incarnation is on disk; .seq: log end */
+	REP_EV_DAMAGE,     /* .seq: the scrub or a reader found that the log is damaged from this record on (R11) */
 };
 
 enum rep_link { REP_LINK_OUT, REP_LINK_IN }; /* the connection we made; the one the peer made */
@@ -294,6 +295,7 @@ struct rep_status {
 	uint32_t n_peers;
 	struct rep_peer_status peers[REP_NODES_MAX];
 	const char *halted;     /* why, or NULL */
+	bool damaged;           /* damage was found and is not set aside yet */
 };
 void rep_status(const struct rep *r, uint64_t now_ns, struct rep_status *ret_status);
 

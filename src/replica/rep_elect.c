@@ -234,7 +234,7 @@ static bool drained(const struct rep *r)
 static bool may_lead(const struct rep *r)
 {
 	return r->view_known && r->view.insync.present && !r->state_gone && rep_self_insync(r) && !r->view.paused &&
-	       !drained(r) && !r->cutting && r->meta.cluster == r->cfg.cluster;
+	       !drained(r) && !r->cutting && !r->damage.verdict && r->meta.cluster == r->cfg.cluster;
 }
 
 /* Place among the members that may be alive, the suspect left out. */

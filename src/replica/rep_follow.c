@@ -24,7 +24,7 @@ void rep_unfollow(struct rep *r)
 	r->follow.serving = false;
 }
 
-static bool follows_now(const struct rep *r)
+bool rep_follows_now(const struct rep *r)
 {
 	return r->role == REP_ROLE_SECONDARY || r->role == REP_ROLE_CANDIDATE;
 }
@@ -75,7 +75,7 @@ void rep_follow_ack(struct rep *r)
 {
 	struct rep_msg *m;
 
-	if (!r->follow.active || r->cutting || !follows_now(r))
+	if (!r->follow.active || r->cutting || !rep_follows_now(r))
 		return;
 	note_log_epoch(r);
 	m = answer_primary(r, REP_MSG_ACK);
@@ -195,7 +195,7 @@ void rep_drive_follow(struct rep *r)
 {
 	struct follow *f = &r->follow;
 
-	if (!follows_now(r) || r->cutting)
+	if (!rep_follows_now(r) || r->cutting)
 		return;
 	if (f->pending && promise_on_disk(r))
 		join(r);
@@ -212,7 +212,7 @@ void rep_drive_follow(struct rep *r)
 /* ----------------------------------------------------------------------------------------------------------- records */
 
 /* From my primary, in my epoch, on its newest connection? A relay of the chain speaks for it in RECORDS only. */
-static bool from_primary(const struct rep *r, const char *from, enum rep_link link, const struct rep_msg *m)
+bool rep_from_primary(const struct rep *r, const char *from, enum rep_link link, const struct rep_msg *m)
 {
 	return link == REP_LINK_IN && strcmp(from, r->follow.node) == 0 && m->epoch == r->follow.epoch &&
 	       m->run == r->follow.run && m->conn == r->follow.conn;
@@ -278,9 +278,9 @@ void rep_on_records(struct rep *r, const char *from, enum rep_link link, const s
 			refuse(r, from, link);
 		return;
 	}
-	if (!follows_now(r) || !r->follow.active || r->cutting)
+	if (!rep_follows_now(r) || !r->follow.active || r->cutting)
 		return;
-	if (from_primary(r, from, link, m))
+	if (rep_from_primary(r, from, link, m))
 		r->follow.heard_ns = r->now_ns;
 	else if (!relayed(r, from, m))
 		return;
@@ -298,7 +298,7 @@ void rep_on_beat(struct rep *r, const char *from, enum rep_link link, const stru
 		refuse(r, from, link);
 		return;
 	}
-	if (!follows_now(r) || !from_primary(r, from, link, m))
+	if (!rep_follows_now(r) || !rep_from_primary(r, from, link, m))
 		return;
 	r->follow.heard_ns = r->now_ns;
 	if (!r->follow.active)
@@ -323,7 +323,7 @@ void rep_on_reset(struct rep *r, const char *from, const struct rep_msg *m)
 	struct follow *f = &r->follow;
 	struct rep_action *a;
 
-	if (!follows_now(r) || !f->active || r->cutting || !from_primary(r, from, REP_LINK_IN, m) ||
+	if (!rep_follows_now(r) || !f->active || r->cutting || !rep_from_primary(r, from, REP_LINK_IN, m) ||
 		m->log_start <= f->matched + 1)
 		return;
 	rep_note(r, REP_NOTE_RESET, f->node, f->epoch, m->log_start, NULL);
@@ -343,7 +343,7 @@ void rep_on_cut(struct rep *r, leash_seq seq)
 	must(r->cutting && seq == r->end);
 	r->cutting = false;
 	r->durable = seq;
-	if (r->follow.active && follows_now(r))
+	if (r->follow.active && rep_follows_now(r))
 		send_joined(r);
 }
 
@@ -360,30 +360,4 @@ void rep_on_full(struct rep *r, leash_seq seq)
 	r->durable = MIN2(r->durable, seq);
 	r->follow.matched = MIN2(r->follow.matched, seq);
 	r->full_ns = r->now_ns;
-}
-
-void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m)
-{
-	if (!follows_now(r) || !from_primary(r, from, REP_LINK_IN, m))
-		return;
-	rep_note(r, REP_NOTE_DAMAGED, from, m->epoch, r->end, NULL);
-	rep_unfollow(r);
-	r->want.log_epoch = r->want.log_matched = 0; /* no write that is still to come may bring them back */
-	(void)rep_act(r, REP_ACT_DAMAGED);
-}
-
-void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end)
-{
-	r->meta.incarnation = r->want.incarnation = r->flying.incarnation = incarnation;
-	/* Whatever this log once matched, it does not any more: `leash recover` must not choose it for that (R9). */
-	r->meta.log_epoch = r->want.log_epoch = r->flying.log_epoch = 0;
-	r->meta.log_matched = r->want.log_matched = r->flying.log_matched = 0;
-	if (end < r->end) {
-		history_cut(&r->hist, end);
-		dedup_cut(r->dedup, end);
-		r->end = end;
-		r->durable = MIN2(r->durable, end);
-	}
-	r->announced_dirty = true;
-	r->follow.pending = r->follow.epoch != 0 && follows_now(r); /* join again, as somebody new */
 }

@@ -213,6 +213,11 @@ static const struct peer *choose_successor(const struct rep *r)
 	return best;
 }
 
+bool rep_has_successor(const struct rep *r)
+{
+	return choose_successor(r) != NULL;
+}
+
 void rep_on_handover(struct rep *r, const struct rep_event *ev)
 {
 	const char *to = ev->handover.to ? ev->handover.to : "";

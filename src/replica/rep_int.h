@@ -10,6 +10,7 @@
  *     rep_insync.c  the in-sync set (R7, R8) and hand-over (R13)
  *     rep_follow.c  being secondary: promise (R4), reconciliation (R6), acknowledgement
  *     rep_chain.c   chain topology
+ *     rep_damage.c  a damaged log of one's own (R11)
  *     dedup.c       R14        history.c  epochs of a log
  */
 #ifndef LEASH_REPLICA_REP_INT_H
@@ -102,6 +103,7 @@ struct rep {
 
 	struct rep_meta meta, want, flying; /* durable; to be made durable; being written */
 	uint64_t meta_ticket;               /* of the write under way; 0 = none */
+	bool meta_again;                    /* what is on disk may be older than `meta`: write it once more */
 
 	struct rep_view view;     /* etcd as last seen */
 	bool view_known;
@@ -115,7 +117,7 @@ struct rep {
 	uint64_t lease;
 
 	leash_seq start, end, durable;
-	bool cutting;             /* a cut or reset is under way: nothing is appended */
+	bool cutting;             /* a cut, reset or setting aside is under way: nothing is appended or acknowledged */
 	struct leash_chain base;
 	struct history hist;
 	uint64_t log_time_ns;     /* of the last record */
@@ -123,6 +125,14 @@ struct rep {
 	leash_seq commit;
 	uint64_t full_ns;         /* when an append met a full disk; 0 = not */
 	bool announced_dirty;     /* nodes/ key should be rewritten */
+	struct {
+		bool known;       /* it is to be set aside */
+		bool verdict;     /* a primary says that acknowledged records are missing: this node must not lead */
+		bool aside;       /* REP_ACT_DAMAGED is under way */
+		leash_seq first;  /* lowest damaged record known */
+		uint64_t retry_ns, gap_ns; /* primary: when to try to hand over again */
+		uint64_t note_ns;          /* and when to say again that it cannot */
+	} damage;
 
 	struct peer peers[REP_NODES_MAX];
 	uint32_t n_peers;
@@ -199,6 +209,7 @@ void rep_stream_from(struct rep *r, struct peer *p, leash_seq seq);
 /* rep_insync.c */
 bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarnation, const char **ret_why);
 void rep_drive_insync(struct rep *r);
+bool rep_has_successor(const struct rep *r);
 void rep_on_handover(struct rep *r, const struct rep_event *ev);
 void rep_drive_handover(struct rep *r);
 void rep_handover_end(struct rep *r, const char *failed);
@@ -214,12 +225,18 @@ void rep_on_records(struct rep *r, const char *from, enum rep_link link, const s
 void rep_on_beat(struct rep *r, const char *from, enum rep_link link, const struct rep_msg *m);
 void rep_on_refuse(struct rep *r, const char *from, const struct rep_msg *m);
 void rep_on_reset(struct rep *r, const char *from, const struct rep_msg *m);
-void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m);
 void rep_on_cut(struct rep *r, leash_seq seq);
 void rep_on_full(struct rep *r, leash_seq seq);
-void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end);
 void rep_follow_ack(struct rep *r);
 void rep_drive_follow(struct rep *r);
 void rep_unfollow(struct rep *r);
+bool rep_follows_now(const struct rep *r);
+bool rep_from_primary(const struct rep *r, const char *from, enum rep_link link, const struct rep_msg *m);
+
+/* rep_damage.c */
+void rep_on_damage(struct rep *r, leash_seq first);
+void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m);
+void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end);
+void rep_drive_damage(struct rep *r);
 
 #endif

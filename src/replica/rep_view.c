@@ -135,7 +135,8 @@ static void act_on_view(struct rep *r)
 	}
 	/* R13, or an own takeover whose answer was lost: whoever finds its own run id in `leader` acts. */
 	if ((r->role == REP_ROLE_SECONDARY || r->role == REP_ROLE_CANDIDATE) && mine &&
-		l->epoch > r->want.promise && l->epoch == r->cfg.epoch && rep_self_insync(r))
+		l->epoch > r->want.promise && l->epoch == r->cfg.epoch && rep_self_insync(r) && !r->damage.aside &&
+		!r->damage.verdict)
 		rep_win(r);
 }
 

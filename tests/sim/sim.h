@@ -18,7 +18,8 @@
  * the same for each retry; what was answered is on the disk of min_insync nodes. A broken promise prints seed and trace
  * and aborts.
  *
- * Faults stay within what a cluster must survive: no disk loses what it synced, unless a test says so (sim_wipe).
+ * Faults stay within what a cluster must survive: no disk loses what it synced, unless a test says so (sim_wipe,
+ * sim_damage) or one of a cluster in which everybody has everything is damaged (sim_swarm.c).
  */
 #ifndef LEASH_TESTS_SIM_H
 #define LEASH_TESTS_SIM_H
@@ -67,6 +68,7 @@ void sim_disk_full(struct sim *s, const char *node); /* what is not synced yet f
 void *sim_image(struct sim *s, const char *node); /* copy of a data directory (free()) */
 void sim_restore_image(struct sim *s, const char *node, const void *image); /* of a crashed node */
 void sim_handover(struct sim *s, const char *node, const char *to);
+void sim_damage(struct sim *s, const char *node, leash_seq first); /* the scrub finds its log damaged from there on */
 
 /* Network. */
 void sim_cut(struct sim *s, const char *a, const char *b); /* both ways; b NULL: from all nodes */

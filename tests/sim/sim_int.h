@@ -77,6 +77,8 @@ struct simnode {
 	struct waiter *waiters;
 	size_t n_waiters, cap_waiters;
 	leash_seq commit_seen;
+	leash_seq damage_first; /* known to be damaged from here on; 0: nothing is */
+	leash_seq lost_end;     /* had been durable up to here before damage was set aside */
 
 	/* etcd client */
 	uint64_t lease, lease_asked;

@@ -64,6 +64,22 @@ static void put_record(struct sim *s, int i, const struct simrec *rec)
 	(void)s;
 }
 
+/* The damaged record and what lies behind it leave the log. */
+static void lose_damaged(struct simnode *n)
+{
+	if (n->damage_first == 0 || n->damage_first > n->disk.end) {
+		n->damage_first = 0;
+		return;
+	}
+	n->lost_end = MAX2(n->lost_end, n->disk.synced);
+	n->disk.end = n->damage_first - 1;
+	if (n->disk.start > n->disk.end + 1)
+		n->disk.start = n->disk.end + 1;
+	n->disk.synced = MIN2(n->disk.synced, n->disk.end);
+	n->commit_seen = MIN2(n->commit_seen, n->disk.end);
+	n->damage_first = 0;
+}
+
 void simnode_logop_done(struct sim *s, int i)
 {
 	struct simnode *n = &s->nodes[i];
@@ -78,6 +94,7 @@ void simnode_logop_done(struct sim *s, int i)
 		ev.seq = op.seq;
 		break;
 	case LOGOP_META:
+		op.meta.incarnation = n->disk.meta.incarnation; /* only setting damage aside changes it */
 		n->disk.meta = op.meta;
 		ev.kind = REP_EV_META;
 		ev.ticket = op.ticket;
@@ -89,7 +106,9 @@ void simnode_logop_done(struct sim *s, int i)
 		ev.seq = op.seq;
 		break;
 	case LOGOP_ASIDE:
+		lose_damaged(n);
 		n->disk.meta.incarnation = random_id(s);
+		n->disk.meta.log_epoch = n->disk.meta.log_matched = 0;
 		ev.kind = REP_EV_INCARNATION;
 		ev.incarnation.incarnation = n->disk.meta.incarnation;
 		ev.incarnation.end = n->disk.end;
@@ -291,8 +310,13 @@ void simnode_stop(struct sim *s, int i)
 	must(n->up);
 	if (n->disk.end > n->disk.synced)
 		n->disk.end = n->disk.synced + sim_below(s, n->disk.end - n->disk.synced + 1);
-	if (n->op_busy && n->ops[n->op_head % LOGOPS_MAX].kind == LOGOP_META && sim_chance(s, 0.5))
+	if (n->op_busy && n->ops[n->op_head % LOGOPS_MAX].kind == LOGOP_META && sim_chance(s, 0.5)) {
+		leash_id incarnation = n->disk.meta.incarnation;
+
 		n->disk.meta = n->ops[n->op_head % LOGOPS_MAX].meta;
+		n->disk.meta.incarnation = incarnation;
+	}
+	n->damage_first = 0; /* not found yet by the next life, and so of no consequence to it */
 	rep_free(n->rep);
 	n->rep = NULL;
 	n->up = n->paused = false;
@@ -403,6 +427,16 @@ void sim_restore_image(struct sim *s, const char *node, const void *image)
 	n->disk.log = log;
 	memcpy(log, im->log, (im->disk.synced + 1) * sizeof *log);
 	sim_say(s, sim_index(s, node), "is restored from an image: log end %" PRIu64, n->disk.end);
+}
+
+void sim_damage(struct sim *s, const char *node, leash_seq first)
+{
+	struct rep_event ev = { .kind = REP_EV_DAMAGE, .seq = first };
+	struct simnode *n = &s->nodes[sim_index(s, node)];
+
+	sim_say(s, sim_index(s, node), "finds damage from %" PRIu64 " on", first);
+	n->damage_first = first;
+	simnode_feed(s, sim_index(s, node), &ev);
 }
 
 void sim_handover(struct sim *s, const char *node, const char *to)

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 enum { SW_CRASH, SW_PAUSE, SW_CUT, SW_ONE_WAY, SW_ETCD_CUT, SW_ETCD_DOWN, SW_LEASE, SW_RESET, SW_DELAY, SW_DISK, SW_HANDOVER,
-	SW_KINDS };
+	SW_DAMAGE, SW_KINDS };
 
 static uint32_t swarm_kinds; /* of the running seed; one simulation at a time */
 
@@ -18,6 +18,32 @@ static int up_nodes(const struct sim *s)
 	for (int i = 0; i < s->n; i++)
 		n += s->nodes[i].up;
 	return n;
+}
+
+static bool is_member(const struct rep_insync *set, const struct simnode *n)
+{
+	for (uint32_t i = 0; i < set->n_members; i++)
+		if (set->members[i].incarnation == n->disk.meta.incarnation)
+			return true;
+	return false;
+}
+
+/* Everybody is in sync, up, and has what was committed, so that one log may be damaged: more than one at a time can be
+ * too much for any cluster. */
+static bool may_damage(const struct sim *s)
+{
+	const struct rep_insync *set = &s->etcd.now.insync;
+
+	if (set->n_members != (uint32_t)s->n || up_nodes(s) != s->n)
+		return false;
+	for (int i = 0; i < s->n; i++) {
+		const struct simnode *n = &s->nodes[i];
+
+		if (n->damage_first || n->paused || n->disk.synced < s->committed_end ||
+			!is_member(set, n))
+			return false;
+	}
+	return true;
 }
 
 static void end_later(struct sim *s, int kind, int node, uint64_t max_ms)
@@ -84,6 +110,10 @@ static void begin(struct sim *s, int kind, int i)
 	case SW_HANDOVER:
 		if (n->up && !n->paused)
 			sim_handover(s, n->name, NULL);
+		break;
+	case SW_DAMAGE:
+		if (may_damage(s) && n->disk.end >= n->disk.start)
+			sim_damage(s, n->name, n->disk.end - sim_below(s, n->disk.end + 1 - n->disk.start));
 		break;
 	default: break;
 	}

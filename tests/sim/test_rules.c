@@ -229,6 +229,66 @@ START_TEST(all_die_at_once_nothing_is_lost)
 }
 END_TEST
 
+/* R11: @victim finds that its log is damaged from record 2 on, although all of it is committed. */
+static void damaged_at_run_time(struct sim *s, const char *victim)
+{
+	leash_id before = sim_status(s, victim)->meta.incarnation;
+
+	for (int i = 0; i < 5; i++) {
+		char id[16];
+
+		(void)snprintf(id, sizeof id, "pay/%d", i);
+		ck_assert(answered(s, sim_append(s, NULL, id, "hello"), 2000));
+	}
+	sim_run(s, 200);
+	sim_damage(s, victim, 2);
+	ck_assert(answered(s, sim_append(s, NULL, "pay/9", "hello"), 2000));
+	ck_assert(sim_run_until(s, equal_and_quiet, 10000));
+	ck_assert_uint_ne(sim_status(s, victim)->meta.incarnation, before);
+	ck_assert(!sim_status(s, victim)->damaged);
+	all_well(s);
+}
+
+START_TEST(damaged_secondary_becomes_somebody_new)
+{
+	struct sim *s = three();
+
+	damaged_at_run_time(s, "S1");
+}
+END_TEST
+
+START_TEST(damaged_primary_hands_over_first)
+{
+	struct sim *s = three();
+
+	damaged_at_run_time(s, "P1");
+}
+END_TEST
+
+/* It has what nobody else has: until somebody is in sync it goes on under its old incarnation. */
+START_TEST(damaged_primary_without_successor_goes_on)
+{
+	struct sim *s = cluster((struct sim_opts){ .min_insync = 1 });
+	leash_id before = sim_status(s, "P1")->meta.incarnation;
+
+	sim_crash(s, "S1");
+	sim_crash(s, "S2");
+	sim_run(s, 2000);
+	sim_damage(s, "P1", 1);
+	ck_assert(answered(s, sim_append(s, "P1", "pay/7", "hello"), 5000));
+	sim_run(s, 30000);
+	ck_assert(sim_status(s, "P1")->damaged && sim_status(s, "P1")->role == REP_ROLE_PRIMARY);
+	ck_assert_uint_eq(sim_status(s, "P1")->meta.incarnation, before);
+	ck_assert_uint_eq(sim_notes(s, "P1", REP_NOTE_HANDOVER_FAILED), 1);
+	sim_start(s, "S1");
+	sim_start(s, "S2");
+	sim_run(s, 2000);
+	ck_assert(sim_run_until(s, equal_and_quiet, 10000));
+	ck_assert_uint_ne(sim_status(s, "P1")->meta.incarnation, before);
+	sim_free(s);
+}
+END_TEST
+
 /* B18: one of two members is dead for good; a third is brought in and the dead one leaves. */
 START_TEST(dead_member_is_swapped_for_a_live_one)
 {
@@ -665,6 +725,9 @@ int main(void)
 	tcase_add_test(t, commits_go_on_while_etcd_is_away);
 	tcase_add_test(t, lost_lease_is_confirmed_in_the_same_epoch);
 	tcase_add_test(t, graceful_hand_over_raises_the_epoch);
+	tcase_add_test(t, damaged_secondary_becomes_somebody_new);
+	tcase_add_test(t, damaged_primary_hands_over_first);
+	tcase_add_test(t, damaged_primary_without_successor_goes_on);
 	tcase_add_test(t, all_die_at_once_nothing_is_lost);
 	tcase_add_test(t, dead_member_is_swapped_for_a_live_one);
 	tcase_add_test(t, wiped_node_is_not_electable_before_it_has_caught_up);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <dirent.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -52,6 +53,8 @@ struct t {
 	uint64_t meta_ticket, room;
 	leash_id incarnation;
 	leash_seq incarnation_end;
+	struct rlog_damage damage; /* found last */
+	int n_damage;
 	/* of a read */
 	bool read_done;
 	int read_error;
@@ -97,12 +100,20 @@ static void on_incarnation(void *ctx, leash_id id, leash_seq end, struct leash_c
 	(void)chain;
 	t->incarnation = id;
 	t->incarnation_end = end;
+	t->durable = end;
 }
 static void on_problem(void *ctx, const char *text) { (void)ctx, (void)text; }
 static void on_failed(void *ctx, const char *text)
 {
 	ck_assert(!((struct t *)ctx)->was_failed && text[0]);
 	((struct t *)ctx)->was_failed = true;
+}
+static void on_damage(void *ctx, const struct rlog_damage *d)
+{
+	struct t *t = ctx;
+
+	t->n_damage++;
+	t->damage = *d;
 }
 static void on_read(void *ctx, int error, struct drv_rec *const *recs, size_t n)
 {
@@ -120,7 +131,7 @@ static void open_log(struct t *t)
 	struct rlog_conf conf = { .dir = t->dir, .segment_bytes = SEGMENT, .reserve_bytes = 65536, .record_bytes_max = 4096 };
 	struct logthread_conf lc = { .dir = t->dir, .ops = &t->ops, .record_bytes_max = 4096 };
 	struct logthread_ops ops = { t, on_durable, on_room, on_cut, on_meta, on_full, on_trimmed, on_incarnation,
-		on_problem, on_failed };
+		on_damage, on_problem, on_failed };
 	struct rlog_state s;
 	struct rlog *log;
 
@@ -274,6 +285,59 @@ START_TEST(cuts_in_order)
 }
 END_TEST
 
+static void flip_byte(struct t *t, leash_seq first, off_t offset)
+{
+	char path[600];
+	uint8_t b;
+	int fd;
+
+	(void)snprintf(path, sizeof path, "%s/%020llu.seg", t->dir, (unsigned long long)first);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert(fd >= 0 && pread(fd, &b, 1, offset) == 1);
+	b ^= 0x10;
+	ck_assert(pwrite(fd, &b, 1, offset) == 1 && fsync(fd) == 0);
+	(void)close(fd);
+}
+
+/* By the scrub (1) or by a read (0): told, appends go on, and the log ends before it once it is set aside. */
+START_TEST(damage_found_while_running)
+{
+	struct logthread_stats s;
+	struct t *t = t_new();
+	leash_seq first;
+
+	for (int i = 0; i < 20; i++)
+		append(t, 50);
+	WAIT(t, t->durable == 1000);
+	logthread_set_scrub_rate(t->lt, UINT64_C(1) << 40);
+	WAIT(t, (logthread_stats(t->lt, &s), s.scrub.passes > 1 && s.scrub.last_records == 1000));
+	ck_assert_int_eq(t->n_damage, 0);
+	if (!_i)
+		logthread_set_scrub_rate(t->lt, 0);
+	flip_byte(t, 1, 4096 + 5000);
+	if (!_i) {
+		ck_assert_int_eq(logthread_read(t->lt, 1, 1000, false, 1000, 1 << 20, on_read, t, NULL), 0);
+		WAIT(t, t->read_done);
+		ck_assert(t->read_error == 0 && t->read_first == 1 && t->read_last < 20);
+	}
+	WAIT(t, t->n_damage > 0);
+	first = t->damage.first;
+	ck_assert(first > 1 && first < 20 && t->damage.last == first);
+	ck_assert(_i == 0 || strncmp(t->damage.path, "00000000000000000001.seg", 24) == 0);
+	append(t, 10); /* a primary goes on */
+	WAIT(t, t->durable == 1010);
+	logthread_set_aside(t->lt, 0x1234);
+	WAIT(t, t->incarnation == 0x1234);
+	ck_assert_uint_eq(t->incarnation_end, first - 1);
+	made_back(t, first - 1);
+	append(t, 50);
+	WAIT(t, t->durable == first + 49);
+	logthread_set_scrub_rate(t->lt, UINT64_C(1) << 40);
+	WAIT(t, (logthread_stats(t->lt, &s), s.scrub.last_damaged == 0 && s.scrub.last_records == first + 49));
+	t_free(t);
+}
+END_TEST
+
 START_TEST(full_disk)
 {
 	struct t *t = t_new();
@@ -351,6 +415,7 @@ END_TEST
 UNIT_MAIN("logthread", {
 	tcase_add_test(tc, appends_reads_and_lasts);
 	tcase_add_test(tc, cuts_in_order);
+	tcase_add_loop_test(tc, damage_found_while_running, 0, 2);
 	tcase_add_test(tc, full_disk);
 	tcase_add_test(tc, a_failed_sync_is_final);
 	tcase_add_test(tc, a_hanging_sync_shows);

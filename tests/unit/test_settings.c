@@ -48,6 +48,7 @@ START_TEST(defaults)
 	ck_assert_uint_eq(s.lease_ttl_ms, 5000);
 	ck_assert_uint_eq(s.failure_timeout_ms, 1000);
 	ck_assert_uint_eq(s.segment_bytes, 64u << 20);
+	ck_assert_uint_eq(s.scrub_rate, 8u << 20);
 	ck_assert_uint_eq(s.max_record_bytes, 1u << 20);
 	ck_assert_uint_eq(s.dedup_window, 1000000);
 	ck_assert_ptr_null(s.data_dir);

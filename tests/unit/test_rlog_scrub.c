@@ -1,0 +1,307 @@
+/* The scrub, over the simulated disk and over real files: rot is found, a living log is none. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "log/rlog_scrub.h"
+#include "rlog_make.h"
+#include "simdisk.h"
+#include "unit.h"
+
+#define SEGMENT (4096 * 16)
+#define BODY    500
+#define SEGMENTS 4
+
+struct fix {
+	struct simdisk *disk; /* NULL: real files */
+	const struct rlog_ops *ops;
+	char dir[256];
+	struct book book;
+	struct rlog *log;
+	struct rlog_scrub *scrub;
+};
+
+static void f_open(struct fix *f)
+{
+	const struct rlog_conf conf = { .dir = f->dir, .segment_bytes = SEGMENT, .digest_seed = BOOK_SEED,
+		.record_bytes_max = BOOK_BODY_MAX };
+	struct rlog_state st;
+
+	ck_assert_int_eq(rlog_open(&conf, f->ops, "engine", "P1", 5, &f->log, &st), 0);
+}
+
+static void append(struct fix *f)
+{
+	ck_assert_int_eq(book_append(&f->book, f->log, 1, BODY), 0);
+	ck_assert_int_eq(rlog_sync(f->log), 0);
+}
+
+static void f_init(struct fix *f, bool real)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	*f = (struct fix){ .ops = &rlog_posix };
+	book_init(&f->book);
+	if (real) {
+		(void)snprintf(f->dir, sizeof f->dir, "%s/scrub.XXXXXX", tmp ? tmp : "/tmp");
+		ck_assert_ptr_nonnull(mkdtemp(f->dir));
+	} else {
+		f->disk = simdisk_new(1);
+		f->ops = simdisk_ops(f->disk);
+		(void)snprintf(f->dir, sizeof f->dir, "P1");
+	}
+	f_open(f);
+	while (rlog_segments(f->log) < SEGMENTS)
+		append(f);
+	for (int i = 0; i < 5; i++)
+		append(f);
+	ck_assert_int_eq(rlog_scrub_new(f->dir, f->ops, BOOK_BODY_MAX, &f->scrub), 0);
+}
+
+static int remove_name(const char *name, void *arg)
+{
+	char path[600];
+
+	(void)snprintf(path, sizeof path, "%s/%s", (const char *)arg, name);
+	if (unlink(path) < 0) {
+		(void)rlog_posix.list(NULL, path, remove_name, path);
+		(void)rmdir(path);
+	}
+	return 0;
+}
+
+static void f_deinit(struct fix *f)
+{
+	rlog_scrub_free(f->scrub);
+	rlog_close(f->log);
+	if (f->disk) {
+		simdisk_free(f->disk);
+	} else {
+		(void)rlog_posix.list(NULL, f->dir, remove_name, f->dir);
+		(void)rmdir(f->dir);
+	}
+	book_deinit(&f->book);
+}
+
+static struct rlog_segment_info segment(const struct fix *f, size_t i)
+{
+	struct rlog_segment_info info;
+
+	ck_assert_int_eq(rlog_segment_info(f->log, i, &info), 0);
+	return info;
+}
+
+static void flip(struct fix *f, leash_seq first, uint64_t offset)
+{
+	char path[400];
+	uint8_t b;
+	int fd;
+
+	(void)snprintf(path, sizeof path, "%s/%020llu.seg", f->dir, (unsigned long long)first);
+	if (f->disk) {
+		ck_assert(simdisk_flip(f->disk, path, offset, 0x10));
+		return;
+	}
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	ck_assert(fd >= 0 && pread(fd, &b, 1, (off_t)offset) == 1);
+	b ^= 0x10;
+	ck_assert(pwrite(fd, &b, 1, (off_t)offset) == 1 && fsync(fd) == 0);
+	(void)close(fd);
+}
+
+/* A whole pass in steps of @bytes. The damage it met, the lowest in *ret_d. */
+static size_t pass(struct fix *f, uint64_t bytes, struct rlog_damage *ret_d)
+{
+	struct rlog_scrub_at at = { 0 };
+	struct rlog_damage d;
+	size_t n = 0;
+
+	for (int steps = 0;; steps++) {
+		uint64_t got;
+		int r = rlog_scrub_step(f->scrub, rlog_durable(f->log), bytes, &got, &d);
+
+		ck_assert_int_lt(steps, 100000);
+		ck_assert_int_ge(r, 0);
+		ck_assert_uint_le(got, bytes + RLOG_DIRECT_ALIGN + BOOK_BODY_MAX);
+		if (r == RLOG_SCRUB_END)
+			break;
+		if (r == RLOG_SCRUB_DAMAGED && n++ == 0)
+			*ret_d = d;
+		at = rlog_scrub_at(f->scrub);
+	}
+	ck_assert_uint_eq(rlog_scrub_at(f->scrub).next, 0);
+	if (n == 0)
+		ck_assert_uint_eq(at.records, rlog_durable(f->log) - rlog_start(f->log) + 1);
+	return n;
+}
+
+START_TEST(a_good_log_is_good)
+{
+	struct rlog_damage d;
+	struct fix f;
+
+	f_init(&f, _i);
+	ck_assert_uint_eq(pass(&f, 1, &d), 0);
+	ck_assert_uint_eq(pass(&f, 100000, &d), 0);
+	for (int i = 0; i < 300; i++)
+		append(&f);
+	ck_assert_int_eq(rlog_retain(f.log, segment(&f, 2).first), 0);
+	ck_assert_uint_eq(pass(&f, 3000, &d), 0);
+	f_deinit(&f);
+}
+END_TEST
+
+/* It appends and retains between any two steps: what the scrub has open or listed is always old. */
+START_TEST(a_log_that_lives_is_good)
+{
+	struct rlog_damage d;
+	uint64_t got;
+	struct fix f;
+
+	f_init(&f, _i);
+	for (int i = 0; i < 1500; i++) {
+		int r = rlog_scrub_step(f.scrub, rlog_durable(f.log), 900, &got, &d);
+
+		ck_assert_msg(r == 0 || r == RLOG_SCRUB_END, "%d: %s", r, d.reason);
+		append(&f);
+		if (i % 97 == 0)
+			ck_assert_int_eq(rlog_retain(f.log, segment(&f, rlog_segments(f.log) - 2).first), 0);
+	}
+	f_deinit(&f);
+}
+END_TEST
+
+START_TEST(rot_in_a_finished_segment_is_found)
+{
+	static const uint64_t offsets[] = { 100, RLOG_DIRECT_ALIGN + 3, RLOG_DIRECT_ALIGN + 20, RLOG_DIRECT_ALIGN + 300, 20000,
+		40000 };
+	struct rlog_damage d;
+	struct fix f;
+
+	f_init(&f, _i);
+	for (size_t i = 0; i < ARRAY_SIZE(offsets); i++) {
+		struct rlog_segment_info s = segment(&f, 1);
+
+		flip(&f, s.first, offsets[i]);
+		ck_assert_uint_eq(pass(&f, 5000, &d), 1);
+		ck_assert(d.first >= s.first && d.last <= s.last && d.first <= d.last);
+		ck_assert_msg(i == 0 || d.first == d.last, "%zu: %llu..%llu", i, (unsigned long long)d.first,
+			(unsigned long long)d.last);
+		ck_assert_uint_eq(strtoull(d.path, NULL, 10), s.first);
+		ck_assert_uint_eq(pass(&f, 1 << 20, &d), 1); /* and again in the next pass */
+		flip(&f, s.first, offsets[i]);
+		ck_assert_uint_eq(pass(&f, 5000, &d), 0);
+	}
+	f_deinit(&f);
+}
+END_TEST
+
+START_TEST(rot_in_the_active_segment_is_found)
+{
+	struct rlog_damage d;
+	struct fix f;
+
+	f_init(&f, _i);
+	flip(&f, segment(&f, SEGMENTS - 1).first, RLOG_DIRECT_ALIGN + 700);
+	ck_assert_uint_eq(pass(&f, 5000, &d), 1);
+	ck_assert_uint_eq(d.first, segment(&f, SEGMENTS - 1).first + 1);
+	f_deinit(&f);
+}
+END_TEST
+
+START_TEST(zeroes_behind_the_end_are_nobodys)
+{
+	struct rlog_segment_info first, last;
+	struct rlog_damage d;
+	struct fix f;
+
+	f_init(&f, _i);
+	first = segment(&f, 0);
+	last = segment(&f, SEGMENTS - 1);
+	flip(&f, first.first, first.used_bytes + 5);
+	flip(&f, last.first, last.used_bytes + 5000);
+	ck_assert_uint_eq(pass(&f, 5000, &d), 0);
+	f_deinit(&f);
+}
+END_TEST
+
+START_TEST(a_segment_that_is_gone_is_found)
+{
+	struct rlog_segment_info s;
+	struct rlog_damage d;
+	char path[400];
+	struct fix f;
+
+	f_init(&f, _i);
+	s = segment(&f, 1);
+	(void)snprintf(path, sizeof path, "%s/%020llu.seg", f.dir, (unsigned long long)s.first);
+	ck_assert_int_eq(f.ops->unlink(f.ops->ctx, path), 0);
+	ck_assert_uint_eq(pass(&f, 5000, &d), 1);
+	ck_assert(d.first == s.first && d.last == s.last);
+	f_deinit(&f);
+}
+END_TEST
+
+/* What the scrub says is what rlog_set_damage_aside() needs; the log is good again behind it. */
+START_TEST(what_is_found_can_be_set_aside)
+{
+	static const uint64_t offsets[] = { 100, RLOG_DIRECT_ALIGN + 3, 30000 };
+	struct rlog_damage d;
+
+	for (size_t seg = 0; seg < SEGMENTS; seg++)
+		for (size_t i = 0; i < ARRAY_SIZE(offsets); i++) {
+			struct fix f;
+			leash_seq end;
+
+			f_init(&f, _i);
+			if (offsets[i] >= segment(&f, seg).used_bytes) {
+				f_deinit(&f);
+				continue;
+			}
+			flip(&f, segment(&f, seg).first, offsets[i]);
+			ck_assert_uint_eq(pass(&f, 5000, &d), 1);
+			ck_assert_int_eq(rlog_damage_add(f.log, &d), 0);
+			ck_assert_int_eq(rlog_set_damage_aside(f.log), 0);
+			end = rlog_end(f.log);
+			ck_assert_uint_eq(end, d.first - 1);
+			rlog_scrub_restart(f.scrub);
+			ck_assert_uint_eq(pass(&f, 5000, &d), 0);
+			f.book.end = end;
+			append(&f);
+			ck_assert_uint_eq(pass(&f, 5000, &d), 0);
+			book_compare(&f.book, f.dir, f.ops, f.log, end + 1);
+			f_deinit(&f);
+		}
+}
+END_TEST
+
+/* Whatever the device cannot read is damage, and the pass goes on. */
+START_TEST(an_unreadable_stretch_is_found)
+{
+	struct rlog_damage d;
+	uint64_t got;
+	struct fix f;
+	int r;
+
+	f_init(&f, false);
+	ck_assert_int_eq(rlog_scrub_step(f.scrub, rlog_durable(f.log), 1, &got, &d), 0);
+	rlog_scrub_restart(f.scrub);
+	simdisk_fault(f.disk, SIMDISK_BIT(SIMDISK_READ), 0, -EIO, true);
+	r = rlog_scrub_step(f.scrub, rlog_durable(f.log), 1, &got, &d);
+	ck_assert_int_eq(r, RLOG_SCRUB_DAMAGED);
+	simdisk_fault_clear(f.disk);
+	rlog_scrub_restart(f.scrub);
+	ck_assert_uint_eq(pass(&f, 5000, &d), 0);
+	f_deinit(&f);
+}
+END_TEST
+
+UNIT_MAIN("rlog_scrub", tcase_add_loop_test(tc, a_good_log_is_good, 0, 2);
+	tcase_add_loop_test(tc, a_log_that_lives_is_good, 0, 2);
+	tcase_add_loop_test(tc, rot_in_a_finished_segment_is_found, 0, 2);
+	tcase_add_loop_test(tc, rot_in_the_active_segment_is_found, 0, 2);
+	tcase_add_loop_test(tc, zeroes_behind_the_end_are_nobodys, 0, 2);
+	tcase_add_loop_test(tc, a_segment_that_is_gone_is_found, 0, 2);
+	tcase_add_loop_test(tc, what_is_found_can_be_set_aside, 0, 2);
+	tcase_add_test(tc, an_unreadable_stretch_is_found))

@@ -163,6 +163,7 @@ static struct book_slot *directory_find(const struct directory *d, const char *n
 		size_t mid = lo + (hi - lo) / 2;
 		int cmp = strcmp(name, d->slots[mid]->name);
 
+		READ_DONE(d->slots[mid]);
 		if (cmp == 0)
 			return d->slots[mid];
 		if (cmp < 0)

@@ -321,7 +321,7 @@ static bool parse(struct front_client *c)
 	return true;
 }
 
-/* One command further. False: no more for now. */
+/* One command further. False: No more at present. */
 static bool turn(struct front_client *c)
 {
 	if (c->closing || c->quiesced || c->exclusive || client_full(c))

@@ -5,8 +5,8 @@
 #include <urcu/urcu-memb.h>
 
 /*
- * The thread sanitizer cannot see the grace period (the library is not built with it): tell it that what a reader did
- * comes before what is done after it.
+ * The thread sanitizer cannot see the grace period (the library is not built with it): tell it that what a
+ * reader did comes before what is done after it.
  */
 #if defined(__SANITIZE_THREAD__)
 #define TSAN_BOOK 1
@@ -45,10 +45,10 @@ struct book_slot {
 	struct book_counters counters;
 	struct rcu_head rcu;
 
-	pthread_mutex_t lock;            /* writers, and what follows */
-	leash_epoch served_epoch;        /* the highest one that a worker attached to */
-	uint32_t n_attached;             /* workers that have a primary */
-	uint64_t detached_ns;            /* since when there are none */
+	pthread_mutex_t lock;     /* writers, and what follows */
+	leash_epoch served_epoch; /* the highest one that a worker attached to */
+	uint32_t n_attached;      /* workers that have a primary */
+	uint64_t detached_ns;     /* since when there are none */
 };
 
 struct directory {
@@ -390,7 +390,8 @@ static bool note_node(struct book_target *t, const char *node, const char *addre
 	return true;
 }
 
-static bool note_primary(struct book_target *t, leash_epoch epoch, const char *node, const char *address, leash_id run)
+static bool note_primary(
+	struct book_target *t, leash_epoch epoch, const char *node, const char *address, leash_id run)
 {
 	bool changed = t->epoch != epoch;
 
@@ -482,7 +483,8 @@ int book_learn(struct book_slot *s, const char *node, const char *address)
 
 /* -------------------------------------------------------------------------------------------------------- presence */
 
-bool book_attached(struct book_slot *s, leash_epoch epoch, bool was_attached, uint64_t now_ns, uint64_t *ret_pause_ns)
+bool book_attached(
+	struct book_slot *s, leash_epoch epoch, bool was_attached, uint64_t now_ns, uint64_t *ret_pause_ns)
 {
 	bool first;
 

@@ -1,7 +1,8 @@
 /*
- * The address book: for each engine, who its primary is and where the nodes are. Two levels: a directory from name to
- * slot, rebuilt only when engines come or go, and in each slot one pointer to an immutable target. A retarget builds a
- * new target and exchanges that one pointer; the old one is freed after the grace period (liburcu, memb flavour).
+ * The address book: for each engine, who its primary is and where the nodes are. Two levels: a directory from
+ * name to slot, rebuilt only when engines come or go, and in each slot one pointer to an immutable target. A
+ * retarget builds a new target and exchanges that one pointer; the old one is freed after the grace period
+ * (liburcu, memb flavour).
  *
  * Rules that always hold:
  *  - Readers take no lock and never wait. A reading thread must have called book_thread_join().
@@ -35,8 +36,8 @@ struct book_target {
 	leash_epoch epoch; /* 0: no primary was ever heard of; then node, address and run are empty */
 	char node[LEASH_NAME_MAX + 1];
 	char address[LEASH_ADDR_MAX + 1];
-	leash_id run;      /* 0: not known */
-	uint32_t n_nodes;  /* all nodes that were heard of, the primary included */
+	leash_id run;     /* 0: not known */
+	uint32_t n_nodes; /* all nodes that were heard of, the primary included */
 	struct book_node nodes[REP_NODES_MAX];
 };
 
@@ -47,20 +48,21 @@ struct book_counters {
 	_Atomic uint64_t replays;    /* messages that were sent again */
 	_Atomic uint64_t dedup_hits; /* of those (or retries of clients), known already */
 	_Atomic uint64_t in_doubt, refused_holding; /* answers -INDOUBT; -TRYAGAIN or -NOREPLICAS */
-	_Atomic int64_t held;        /* now: messages that no node works on */
-	_Atomic int64_t in_flight;   /* now: messages without an answer */
+	_Atomic int64_t held;                       /* now: messages that no node works on */
+	_Atomic int64_t in_flight;                  /* now: messages without an answer */
 };
 
 /* @wake(ctx): after every change, from the thread that made it: somebody must look. */
 int book_new(void (*wake)(void *ctx), void *ctx, struct book **ret_book) _must_check_;
-void book_free(struct book *b); /* all slots must have been released; no thread reads any more. NULL is fine */
+void book_free(
+	struct book *b); /* all slots must have been released; no thread reads any more. NULL is fine */
 
 void book_thread_join(void);  /* before the first call of a thread */
 void book_thread_leave(void); /* after the last */
 
 /*
- * Makes the directory anew with exactly these engines; slots of those that stay are kept. Only one thread may call it.
- * -EINVAL: too many, or a name twice; -ENOMEM. On error nothing has changed.
+ * Makes the directory anew with exactly these engines; slots of those that stay are kept. Only one thread may
+ * call it. -EINVAL: too many, or a name twice; -ENOMEM. On error nothing has changed.
  */
 int book_set_engines(struct book *b, const char *const *names, size_t n_names) _must_check_;
 
@@ -78,26 +80,27 @@ struct book_counters *book_slot_counters(struct book_slot *s);
 
 /* True: the target's serial is not @serial, and it was copied. No lock. */
 bool book_read(const struct book_slot *s, uint64_t serial, struct book_target *ret_target);
-leash_epoch book_epoch(const struct book_slot *s);    /* no lock */
-uint64_t book_serial(const struct book_slot *s);      /* of the target there is now; no lock */
+leash_epoch book_epoch(const struct book_slot *s); /* no lock */
+uint64_t book_serial(const struct book_slot *s);   /* of the target there is now; no lock */
 
 /*
- * "@node at @address leads in @epoch." @run may be 0. 0: taken, or nothing new; BOOK_E_OLD: a higher epoch is known, or
- * another node in this one; -ENOMEM.
+ * "@node at @address leads in @epoch." @run may be 0. 0: taken, or nothing new; BOOK_E_OLD: a higher epoch is
+ * known, or another node in this one; -ENOMEM.
  */
 #define BOOK_E_OLD 1
-int book_offer(struct book_slot *s, leash_epoch epoch, const char *node, const char *address, leash_id run)
-	_must_check_;
+int book_offer(struct book_slot *s, leash_epoch epoch, const char *node, const char *address,
+	leash_id run) _must_check_;
 
 /* "@node is at @address." When the table is full, the one noted first gives way, never the primary. 0; -ENOMEM. */
 int book_learn(struct book_slot *s, const char *node, const char *address) _must_check_;
 
 /*
- * Presence: workers report when they begin and cease to have a primary that says that it is one. The first to reach a new
- * (epoch, node) gets true from book_attached(), with how long no worker had any (0: no pause); the last to lose it
- * gets true from book_detached(). For messages.
+ * Presence: workers report when they begin and cease to have a primary that says that it is one. The first to
+ * reach a new (epoch, node) gets true from book_attached(), with how long no worker had any (0: no pause); the
+ * last to lose it gets true from book_detached(). For messages.
  */
-bool book_attached(struct book_slot *s, leash_epoch epoch, bool was_attached, uint64_t now_ns, uint64_t *ret_pause_ns);
+bool book_attached(
+	struct book_slot *s, leash_epoch epoch, bool was_attached, uint64_t now_ns, uint64_t *ret_pause_ns);
 bool book_detached(struct book_slot *s, uint64_t now_ns);
 bool book_is_attached(struct book_slot *s); /* some worker has a primary */
 

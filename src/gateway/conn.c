@@ -11,8 +11,6 @@
 #include "base/clk.h"
 #include "gateway/worker_int.h"
 
-#define READ_BYTES (64u * 1024)
-
 void conn_wake(struct conn *c)
 {
 	if (c->woken)
@@ -39,30 +37,23 @@ void conn_free(struct conn *c)
 	free(c);
 }
 
-/* Ends it at the end of the turn: its callers may still hold it. */
-static void abandon(struct conn *c)
+/* No more bytes either way; conn_turn() frees it. */
+static void hang_up(struct conn *c)
 {
+	event_del(c->ev_read);
+	event_del(c->ev_write);
 	c->fd = close_fd(c->fd);
-	if (c->ev_read)
-		event_del(c->ev_read);
-	if (c->ev_write)
-		event_del(c->ev_write);
-	conn_wake(c);
 }
 
 static void on_readable(evutil_socket_t fd, short what _unused_, void *arg)
 {
 	struct conn *c = arg;
-	struct buf *in = front_client_in(c->fc);
-	uint8_t *to = buf_reserve(in, READ_BYTES);
-	ssize_t n = to ? recv(fd, to, READ_BYTES, 0) : 0;
+	ssize_t n = recv(fd, c->w->rx, sizeof c->w->rx, 0);
 
-	if (!to || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-		abandon(c);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	}
-	if (n > 0)
-		buf_commit(in, (size_t)n);
+	if (n < 0 || (n > 0 && buf_put(front_client_in(c->fc), c->w->rx, (size_t)n) < 0))
+		hang_up(c);
 	else if (n == 0)
 		front_client_eof(c->fc);
 	conn_wake(c);
@@ -124,16 +115,10 @@ void conn_turn(struct conn *c, uint64_t now_ns)
 		front_client_quiesce(c->fc);
 	front_client_run(c->fc, now_ns);
 	before = buf_len(front_client_out(c->fc));
-	if (!write_out(c)) {
-		c->fd = close_fd(c->fd);
-		event_del(c->ev_read);
-		event_del(c->ev_write);
-	}
-	if (c->fd < 0 || is_over(c)) {
+	if (!write_out(c) || is_over(c)) {
+		hang_up(c);
 		if (!c->woken)
-			conn_free(c);
-		else
-			c->fd = close_fd(c->fd); /* in the list again: freed when its turn comes */
+			conn_free(c); /* else it is in the list again, and freed when its turn comes */
 		return;
 	}
 	if (buf_len(front_client_out(c->fc)) < before && front_client_wants_drain(c->fc))

@@ -38,7 +38,8 @@ static void on_node(struct book_slot *s, const struct etcd_kv *kv)
 	if (r == KEYS_E_MALFORMED)
 		diag_unreadable(book_slot_name(s), reason);
 	else if (r == 0)
-		(void)!book_learn(s, n.node, n.address); /* -ENOMEM: comes again with the next state that is read */
+		(void)!book_learn(
+			s, n.node, n.address); /* -ENOMEM: comes again with the next state that is read */
 }
 
 static void on_put(struct book_slot *s, const struct etcd_kv *kv)
@@ -97,7 +98,8 @@ static void on_state(void *ctx, const struct etcd_watch_status *s)
 		c->connected = false;
 		if (!c->lost_ns) {
 			c->lost_ns = now_ns;
-			diag_etcd_lost(s->endpoint, s->state == ETCD_WATCH_FOREIGN ? "it is another cluster" : s->reason);
+			diag_etcd_lost(s->endpoint,
+				s->state == ETCD_WATCH_FOREIGN ? "it is another cluster" : s->reason);
 		}
 		return;
 	case ETCD_WATCH_CONNECTING:
@@ -105,7 +107,8 @@ static void on_state(void *ctx, const struct etcd_watch_status *s)
 	}
 }
 
-int control_new(struct event_base *base, const struct etcd_conf *etcd, struct book *book, struct control **ret_control)
+int control_new(struct event_base *base, const struct etcd_conf *etcd, struct book *book,
+	struct control **ret_control)
 {
 	struct control *c = calloc(1, sizeof *c);
 	int r;
@@ -140,7 +143,9 @@ void control_free(struct control *c)
 
 int control_watch(struct control *c)
 {
-	static const struct etcd_watch_ops ops = { .on_events = on_events, .on_reset = on_reset, .on_state = on_state };
+	static const struct etcd_watch_ops ops = {
+		.on_events = on_events, .on_reset = on_reset, .on_state = on_state
+	};
 	struct etcd_watch_range ranges[ETCD_RANGES_MAX];
 	char prefixes[ETCD_RANGES_MAX][KEYS_NAME_MAX + 1];
 	struct etcd_watch_conf conf = { .ranges = ranges };

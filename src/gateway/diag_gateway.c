@@ -26,7 +26,8 @@ void diag_new_primary(const char *engine, const char *node, leash_epoch epoch, u
 
 	if (pause_ms)
 		diag_event(LOG_NOTICE, DIAG_GW_NEW_PRIMARY, fields, ARRAY_SIZE(fields),
-			"primary of '%s' is now '%s' (epoch %s), after a pause of %s ms", engine, node, epoch_text, pause_text);
+			"primary of '%s' is now '%s' (epoch %s), after a pause of %s ms", engine, node,
+			epoch_text, pause_text);
 	else
 		diag_event(LOG_NOTICE, DIAG_GW_NEW_PRIMARY, fields, ARRAY_SIZE(fields),
 			"primary of '%s' is now '%s' (epoch %s)", engine, node, epoch_text);
@@ -42,8 +43,8 @@ void diag_no_primary(const char *engine, const char *last_node, leash_epoch last
 	};
 
 	diag_event(LOG_WARNING, DIAG_GW_NO_PRIMARY, fields, ARRAY_SIZE(fields),
-		"'%s' has no primary (the last was '%s', epoch %s): messages are held until there is one", engine, last_node,
-		epoch_text);
+		"'%s' has no primary (the last was '%s', epoch %s): messages are held until there is one",
+		engine, last_node, epoch_text);
 }
 
 void diag_etcd_lost(const char *endpoint, const char *reason)
@@ -63,8 +64,8 @@ void diag_etcd_back(const char *endpoint, uint64_t away_ms)
 		{ "LEASH_PAUSE_MS", number(away_ms, away_text) },
 	};
 
-	diag_event(LOG_NOTICE, DIAG_GW_ETCD_BACK, fields, ARRAY_SIZE(fields), "etcd answers again ('%s') after %s ms",
-		endpoint, away_text);
+	diag_event(LOG_NOTICE, DIAG_GW_ETCD_BACK, fields, ARRAY_SIZE(fields),
+		"etcd answers again ('%s') after %s ms", endpoint, away_text);
 }
 
 /* Workers have a connection each, and try again and again: one line stands for many. */
@@ -79,8 +80,9 @@ void diag_rejected(const char *engine, const char *node, const char *address, co
 	if (!diag_limit_pass(&rejected_limit, clk_boot_ns(), &dropped))
 		return;
 	diag_event(LOG_WARNING, DIAG_GW_REJECTED, fields, ARRAY_SIZE(fields),
-		"node '%s' of '%s' at %s refuses the connection: \"%s\"; trying again (%" PRIu64 " more like this before)", node,
-		engine, address, text, dropped);
+		"node '%s' of '%s' at %s refuses the connection: \"%s\"; trying again (%" PRIu64
+		" more like this before)",
+		node, engine, address, text, dropped);
 }
 
 void diag_unreadable(const char *engine, const char *why)
@@ -96,14 +98,18 @@ void diag_unreadable(const char *engine, const char *why)
 void diag_went_back(const char *reason)
 {
 	diag_event(LOG_WARNING, DIAG_GW_WENT_BACK, NULL, 0,
-		"etcd's state is older than what it showed before (%s); the primaries known stay until a higher epoch", reason);
+		"etcd's state is older than what it showed before (%s); the primaries known stay until a higher epoch",
+		reason);
 }
 
 void diag_drained(uint64_t ms, uint32_t clients_left)
 {
 	if (clients_left)
 		diag_event(LOG_WARNING, DIAG_GW_DRAINED, NULL, 0,
-			"stopping: %" PRIu32 " clients were closed with commands unanswered after %" PRIu64 " ms", clients_left, ms);
+			"stopping: %" PRIu32 " clients were closed with commands unanswered after %" PRIu64
+			" ms",
+			clients_left, ms);
 	else
-		diag_event(LOG_NOTICE, DIAG_GW_DRAINED, NULL, 0, "stopping: all commands were answered, in %" PRIu64 " ms", ms);
+		diag_event(LOG_NOTICE, DIAG_GW_DRAINED, NULL, 0,
+			"stopping: all commands were answered, in %" PRIu64 " ms", ms);
 }

@@ -14,10 +14,10 @@
 #include "gateway/diag_gateway.h"
 #include "gateway/worker.h"
 
-#define TICK_MS          250 /* STATUS, watchdog */
-#define DRAIN_TICK_MS    10
-#define PASSWORD_MAX     1024
-#define CHANGES_MAX      64
+#define TICK_MS       250 /* STATUS, watchdog */
+#define DRAIN_TICK_MS 10
+#define PASSWORD_MAX  1024
+#define CHANGES_MAX   64
 
 struct gateway {
 	struct settings settings;
@@ -69,7 +69,8 @@ static void tell_status(struct gateway *g)
 		book_slot_unref(slots[i]);
 	}
 	(void)snprintf(text, sizeof text, "%zu of %zu engines have a primary; %u clients; etcd %s", served, n,
-		atomic_load(&g->crew.n_clients), control_connected(g->control) ? "connected" : "does not answer");
+		atomic_load(&g->crew.n_clients),
+		control_connected(g->control) ? "connected" : "does not answer");
 	if (strcmp(text, g->status) == 0)
 		return;
 	memcpy(g->status, text, sizeof g->status);
@@ -148,7 +149,9 @@ static void say_changes(const struct settings *before, const struct settings *af
 		if (changes[i].reload)
 			diag(LOG_INFO, "'%s' has a new value", changes[i].key);
 		else
-			diag(LOG_WARNING, "'%s' has a new value, which needs a restart; going on with the old one", changes[i].key);
+			diag(LOG_WARNING,
+				"'%s' has a new value, which needs a restart; going on with the old one",
+				changes[i].key);
 }
 
 /* What a reload can change moves into the settings in use; the rest stays as it was. */
@@ -277,8 +280,8 @@ static int make_events(struct gateway *g)
 	g->tick = event_new(g->base, -1, EV_PERSIST, on_tick, g);
 	if (!g->ev_term || !g->ev_int || !g->ev_hup || !g->tick)
 		return -ENOMEM;
-	if (event_add(g->ev_term, NULL) < 0 || event_add(g->ev_int, NULL) < 0 || event_add(g->ev_hup, NULL) < 0 ||
-		event_add(g->tick, &tv) < 0)
+	if (event_add(g->ev_term, NULL) < 0 || event_add(g->ev_int, NULL) < 0 ||
+		event_add(g->ev_hup, NULL) < 0 || event_add(g->tick, &tv) < 0)
 		return -ENOMEM;
 	g->watchdog = notify_watchdog(&g->watchdog_ns);
 	return 0;

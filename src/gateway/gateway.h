@@ -1,9 +1,10 @@
 /*
- * The gateway whole: book, control, workers, signals. main() loads the settings and opens the socket, this does the rest.
+ * The gateway whole: book, control, workers, signals. main() loads the settings and opens the socket, this does
+ * the rest.
  *
  * SIGTERM, SIGINT: no new clients; what is in flight is finished (GATEWAY_DRAIN_MS at most), then the end.
- * SIGHUP: settings are read again; log_level, hold_timeout and engines change at once, of others the log says that they
- * need a restart.
+ * SIGHUP: settings are read again; log_level, hold_timeout and engines change at once, of others the log says
+ * that they need a restart.
  */
 #ifndef LEASH_GATEWAY_GATEWAY_H
 #define LEASH_GATEWAY_GATEWAY_H

@@ -15,7 +15,6 @@
 
 #include "base/units.h"
 
-#define READ_BYTES     (256u * 1024) /* of one call of recv() */
 #define READS_PER_TURN 8
 
 enum link_state { LINK_WAITING, LINK_LOOKUP, LINK_CONNECTING, LINK_PREFACE, LINK_HELLO, LINK_UP };
@@ -90,7 +89,8 @@ void link_free(struct link *l)
 	if (!l)
 		return;
 	if (l->lookup)
-		evdns_getaddrinfo_cancel(l->lookup); /* calls back later, with EVUTIL_EAI_CANCEL: see on_lookup() */
+		evdns_getaddrinfo_cancel(
+			l->lookup); /* calls back later, with EVUTIL_EAI_CANCEL: see on_lookup() */
 	events_free(l);
 	l->fd = close_fd(l->fd);
 	if (l->timer)
@@ -111,7 +111,8 @@ static void say_hello(struct link *l)
 	(void)snprintf(h.engine, sizeof h.engine, "%s", l->engine);
 	(void)snprintf(h.release, sizeof h.release, "%s", PACKAGE_VERSION);
 	l->state = LINK_PREFACE;
-	if (buf_put(&l->out, FRAME_PREFACE, FRAME_PREFACE_BYTES) < 0 || peer_hello_encode(&l->out, PEER_HELLO, &h) < 0)
+	if (buf_put(&l->out, FRAME_PREFACE, FRAME_PREFACE_BYTES) < 0 ||
+		peer_hello_encode(&l->out, PEER_HELLO, &h) < 0)
 		fail(l);
 	else
 		link_flush(l);
@@ -173,8 +174,8 @@ static void look_up(struct link *l, const struct units_addr *a)
 
 	(void)snprintf(port, sizeof port, "%u", a->port);
 	if (!l->env->dns)
-		l->env->dns = evdns_base_new(l->env->base,
-			EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+		l->env->dns = evdns_base_new(
+			l->env->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
 	if (!l->env->dns) {
 		fail(l);
 		return;
@@ -212,8 +213,8 @@ static void on_timer(evutil_socket_t fd _unused_, short what _unused_, void *arg
 		fail(l);
 }
 
-int link_new(struct link_env *env, const char *engine, const char *address, const struct link_ops *ops, void *ctx,
-	struct link **ret_link)
+int link_new(struct link_env *env, const char *engine, const char *address, const struct link_ops *ops,
+	void *ctx, struct link **ret_link)
 {
 	struct link *l = calloc(1, sizeof *l);
 
@@ -245,7 +246,8 @@ static bool take_welcome(struct link *l, const struct frame *f)
 
 	if (f->type == PEER_REJECT && peer_reject_decode(f->payload, &reject) == 0)
 		l->ops.rejected(l->ctx, reject.text);
-	if (f->type != PEER_WELCOME || peer_hello_decode(f->payload, PEER_WELCOME, &w) || strcmp(w.engine, l->engine) != 0)
+	if (f->type != PEER_WELCOME || peer_hello_decode(f->payload, PEER_WELCOME, &w) ||
+		strcmp(w.engine, l->engine) != 0)
 		return false;
 	l->state = LINK_UP;
 	l->conn = atomic_fetch_add(&next_conn, 1);
@@ -296,7 +298,8 @@ static bool take_frame(struct link *l, const struct frame *f)
 		l->ops.info(l->ctx, &info);
 		return true;
 	case PEER_PING:
-		return peer_ping_decode(f->payload, &token) == 0 && peer_ping_encode(&l->out, PEER_PONG, token) == 0;
+		return peer_ping_decode(f->payload, &token) == 0 &&
+		       peer_ping_encode(&l->out, PEER_PONG, token) == 0;
 	case PEER_PONG:
 		return true;
 	}
@@ -343,21 +346,15 @@ static void on_readable(evutil_socket_t fd, short what _unused_, void *arg)
 	struct link *l = arg;
 
 	for (int i = 0; i < READS_PER_TURN; i++) {
-		uint8_t *to = buf_reserve(&l->in, READ_BYTES);
-		ssize_t n = to ? recv(fd, to, READ_BYTES, 0) : -1;
+		ssize_t n = recv(fd, l->env->rx, sizeof l->env->rx, 0);
 
-		if (!to || n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			break;
+		if (n <= 0 || buf_put(&l->in, l->env->rx, (size_t)n) < 0 || !take_all(l)) {
 			fail(l);
 			return;
 		}
-		if (n < 0)
-			return;
-		buf_commit(&l->in, (size_t)n);
-		if (!take_all(l)) {
-			fail(l);
-			return;
-		}
-		if ((size_t)n < READ_BYTES)
+		if ((size_t)n < sizeof l->env->rx)
 			break;
 	}
 	link_flush(l);

@@ -1,10 +1,10 @@
 /*
- * One connection to one node, kept for ever: connect (names are looked up without blocking), handshake, frames; after a
- * break again, with a growing pause. The gateway's side of the peer protocol.
+ * One connection to one node, kept for ever: connect (names are looked up without blocking), handshake, frames;
+ * after a break again, with a growing pause. The gateway's side of the peer protocol.
  *
- * All belongs to the thread that runs the event_base. What is put into link_out() is sent by link_flush(), at the end of
- * the loop's turn. Callbacks come from the event loop only, never from inside a call here; a link must not be freed from
- * one of its own callbacks.
+ * All belongs to the thread that runs the event_base. What is put into link_out() is sent by link_flush(), at
+ * the end of the loop's turn. Callbacks come from the event loop only, never from inside a call here; a link
+ * must not be freed from one of its own callbacks.
  */
 #ifndef LEASH_GATEWAY_LINK_H
 #define LEASH_GATEWAY_LINK_H
@@ -15,10 +15,11 @@ struct event_base;
 struct evdns_base;
 struct link;
 
-#define LINK_RETRY_MIN_MS   20
-#define LINK_RETRY_MAX_MS   1000
-#define LINK_HANDSHAKE_MS   3000  /* lookup, connect, WELCOME */
-#define LINK_SILENCE_MS     10000 /* a host that does not acknowledge our bytes for so long is gone */
+#define LINK_READ_BYTES   (128u * 1024) /* of one call of recv() */
+#define LINK_RETRY_MIN_MS 20
+#define LINK_RETRY_MAX_MS 1000
+#define LINK_HANDSHAKE_MS 3000  /* lookup, connect, WELCOME */
+#define LINK_SILENCE_MS   10000 /* a host that does not acknowledge our bytes for so long is gone */
 
 struct link_ops {
 	void (*up)(void *ctx, const struct peer_hello *welcome);
@@ -33,18 +34,19 @@ struct link_ops {
 /* What all links of a thread share. */
 struct link_env {
 	struct event_base *base;
-	struct evdns_base *dns;   /* made when first needed; link_env_deinit() */
-	struct peer_view *views;  /* for decoding */
+	struct evdns_base *dns;  /* made when first needed; link_env_deinit() */
+	struct peer_view *views; /* for decoding */
 	uint32_t views_max;
 	uint32_t record_bytes_max;
-	leash_id run;             /* of this process */
+	leash_id run;                /* of this process */
+	uint8_t rx[LINK_READ_BYTES]; /* what a socket gave; moves on at once */
 };
 
 void link_env_deinit(struct link_env *env);
 
 /* Begins to connect. @address: host:port. 0, -ENOMEM. */
-int link_new(struct link_env *env, const char *engine, const char *address, const struct link_ops *ops, void *ctx,
-	struct link **ret_link) _must_check_;
+int link_new(struct link_env *env, const char *engine, const char *address, const struct link_ops *ops,
+	void *ctx, struct link **ret_link) _must_check_;
 void link_free(struct link *l); /* silent; NULL is fine */
 
 bool link_is_up(const struct link *l);
@@ -52,6 +54,7 @@ const char *link_address(const struct link *l);
 uint64_t link_conn(const struct link *l); /* number of this connection, unique in the process; 0: not up */
 struct buf *link_out(struct link *l);     /* while it is up */
 void link_flush(struct link *l);
-void link_reset(struct link *l);          /* breaks the connection at the end of the turn (->down), and makes a new one */
+void link_reset(
+	struct link *l); /* breaks the connection at the end of the turn (->down), and makes a new one */
 
 #endif

@@ -32,8 +32,9 @@ static int print_help(void)
 
 	if (conf_help(&settings_desc, &text) < 0)
 		return EXIT_FAILURE;
-	return fwrite(buf_head(&text), 1, buf_len(&text), stdout) == buf_len(&text) && fflush(stdout) == 0 ? EXIT_SUCCESS :
-													    EXIT_FAILURE;
+	return fwrite(buf_head(&text), 1, buf_len(&text), stdout) == buf_len(&text) && fflush(stdout) == 0
+		       ? EXIT_SUCCESS
+		       : EXIT_FAILURE;
 }
 
 static int complain(const struct conf_errors *errors)
@@ -56,7 +57,8 @@ static void raise_limit(const struct settings *s)
 	if (setrlimit(RLIMIT_NOFILE, &l) < 0 || getrlimit(RLIMIT_NOFILE, &l) < 0)
 		return;
 	if (l.rlim_cur < s->max_clients + 256)
-		diag(LOG_WARNING, "the limit of open files (%llu) is too low for max_clients (%llu): clients beyond it wait",
+		diag(LOG_WARNING,
+			"the limit of open files (%llu) is too low for max_clients (%llu): clients beyond it wait",
 			(unsigned long long)l.rlim_cur, (unsigned long long)s->max_clients);
 }
 
@@ -67,8 +69,9 @@ static int open_socket(const struct settings *s, int *ret_fd)
 	int r = listen_open(settings_listen_given(s) ? &s->listen : NULL, &fallback, ret_fd, text);
 
 	if (r == LISTEN_E_DIFFERS || r == LISTEN_E_KIND) {
-		diag(LOG_ERR, r == LISTEN_E_KIND ? "what was inherited is not one listening socket" :
-						   "the inherited socket and 'listen' differ: give one, or the same");
+		diag(LOG_ERR, r == LISTEN_E_KIND
+				      ? "what was inherited is not one listening socket"
+				      : "the inherited socket and 'listen' differ: give one, or the same");
 		return EX_CONFIG;
 	}
 	if (r < 0) {

@@ -3,17 +3,17 @@
 #include <errno.h>
 
 struct msg {
-	void *waiter;        /* NULL: the client is gone */
-	uint8_t *body;       /* NULL: answered */
+	void *waiter;  /* NULL: the client is gone */
+	uint8_t *body; /* NULL: answered */
 	uint32_t body_bytes;
-	bool session;        /* has no id of the client's own */
-	leash_id sid;        /* session that the body was made for; 0: none yet (the body is of REC_ID_NONE) */
-	uint64_t n;          /* its counter */
+	bool session; /* has no id of the client's own */
+	leash_id sid; /* session that the body was made for; 0: none yet (the body is of REC_ID_NONE) */
+	uint64_t n;   /* its counter */
 	uint64_t arrived_ns;
-	uint64_t conn;       /* the connection whose RESULT is awaited; 0: none */
-	uint32_t doubt;      /* times it was sent with unknown outcome */
-	bool sent;           /* at least once */
-	bool done;           /* answered */
+	uint64_t conn;  /* the connection whose RESULT is awaited; 0: none */
+	uint32_t doubt; /* times it was sent with unknown outcome */
+	bool sent;      /* at least once */
+	bool done;      /* answered */
 };
 
 /* Tokens are positions in the queue: [base, next) is in the ring. */
@@ -22,17 +22,17 @@ struct pipe {
 	struct pipe_ops ops;
 	void *ctx;
 	struct msg *ring;
-	struct buf scratch;     /* a body in the making */
+	struct buf scratch; /* a body in the making */
 	uint64_t base, next;
-	uint64_t bytes;         /* bodies in the ring */
+	uint64_t bytes; /* bodies in the ring */
 
-	uint64_t conn;          /* 0: none */
+	uint64_t conn; /* 0: none */
 	struct pipe_limits limits;
-	bool blocked;           /* its node is not primary, it said */
+	bool blocked; /* its node is not primary, it said */
 	bool holding;
 	leash_seq commit;
 	uint32_t n_insync, min_insync;
-	uint32_t out;           /* messages that await a RESULT of .conn */
+	uint32_t out; /* messages that await a RESULT of .conn */
 	uint64_t out_bytes;
 
 	/* [base, send) was sent on .conn or is done; [send, next) was not. */
@@ -43,9 +43,9 @@ struct pipe {
 	 */
 	bool rewinding;
 	uint64_t rewind, drained;
-	uint64_t retry_ns;      /* not before */
+	uint64_t retry_ns; /* not before */
 
-	leash_id sid;           /* session in use; 0: the next message opens one */
+	leash_id sid; /* session in use; 0: the next message opens one */
 	uint64_t n_next;
 	struct pipe_stats stats;
 };
@@ -164,8 +164,8 @@ static void end_session(struct pipe *p, const struct msg *m)
 /* ----------------------------------------------------------------------------------------------------------- bodies */
 
 /* On error @m keeps the body it has. @pairs may point into that. */
-static int body_make(struct pipe *p, struct msg *m, const struct rec_body *b, leash_id sid, const struct bytes *pairs,
-	uint32_t n_pairs)
+static int body_make(struct pipe *p, struct msg *m, const struct rec_body *b, leash_id sid,
+	const struct bytes *pairs, uint32_t n_pairs)
 {
 	uint8_t *body;
 	int r;
@@ -233,8 +233,8 @@ static bool goes_at_once(const struct pipe *p)
 	return p->conn != 0 && !p->blocked && !p->rewinding && p->send == p->next && p->sid != 0;
 }
 
-int pipe_append(struct pipe *p, const struct rec_body *b, const struct bytes *pairs, uint32_t n_pairs, void *waiter,
-	uint64_t now_ns, uint64_t *ret_token)
+int pipe_append(struct pipe *p, const struct rec_body *b, const struct bytes *pairs, uint32_t n_pairs,
+	void *waiter, uint64_t now_ns, uint64_t *ret_token)
 {
 	struct msg *m = at(p, p->next);
 	bool session = b->id_kind == REC_ID_NONE, numbered = session && goes_at_once(p);
@@ -379,8 +379,8 @@ void pipe_detach(struct pipe *p)
 	p->send = p->base;
 }
 
-void pipe_status(struct pipe *p, uint64_t conn, bool holding, leash_seq commit, uint32_t n_insync, uint32_t min_insync,
-	uint64_t now_ns)
+void pipe_status(struct pipe *p, uint64_t conn, bool holding, leash_seq commit, uint32_t n_insync,
+	uint32_t min_insync, uint64_t now_ns)
 {
 	if (conn != p->conn || conn == 0)
 		return;
@@ -415,7 +415,8 @@ static void session_lost(struct pipe *p, uint64_t token, struct msg *m, uint64_t
 		return;
 	}
 	if (m->n == 1)
-		retry_after(p, PIPE_RETRY_NS, now_ns); /* even the opening was too old: wait for a newer commit index */
+		retry_after(p, PIPE_RETRY_NS,
+			now_ns); /* even the opening was too old: wait for a newer commit index */
 	m->sid = 0;
 	rewind_to(p, token);
 }
@@ -617,7 +618,8 @@ bool pipe_stuck(const struct pipe *p, uint64_t now_ns)
 {
 	const struct msg *m = at(p, p->base);
 
-	return p->base < p->next && m->done && is_out(p, m) && now_ns > m->arrived_ns + 2 * p->conf.hold_timeout_ns;
+	return p->base < p->next && m->done && is_out(p, m) &&
+	       now_ns > m->arrived_ns + 2 * p->conf.hold_timeout_ns;
 }
 
 void pipe_get_stats(const struct pipe *p, struct pipe_stats *ret_stats)

@@ -1,10 +1,10 @@
 /*
- * The pipeline: messages of one worker for one engine, from the client's XADD to its one answer, whatever primaries come
- * and go meanwhile. Pure: no socket, no clock, no event. One thread.
+ * The pipeline: messages of one worker for one engine, from the client's XADD to its one answer, whatever
+ * primaries come and go meanwhile. Pure: no socket, no clock, no event. One thread.
  *
- * A message gets its bytes once. One without an id of its own becomes a message of the pipeline's *session*: a random
- * id and consecutive counters from 1; counters are given out when a message is first sent, so that they have no gaps. The
- * first message opens the session and bears a commit index that was seen (R14).
+ * A message gets its bytes once. One without an id of its own becomes a message of the pipeline's *session*: a
+ * random id and consecutive counters from 1; counters are given out when a message is first sent, so that they
+ * have no gaps. The first message opens the session and bears a commit index that was seen (R14).
  *
  * The life of a message, when all goes well:
  *  1. pipe_append(): it stands at the end of the queue.
@@ -12,21 +12,22 @@
  *  3. RESULT ok or known -> ops->answer. It leaves the queue when everything before it has.
  *
  * What else may happen:
- *  - The connection ends, or another node leads: everything unanswered is sent again there, in order, the same bytes.
- *    The node removes doubles.
- *  - A refusal that is certain (NOT_PRIMARY, HOLD, SESSION_ORDER ...): sending stops; when all that was sent behind it
- *    has been answered, sending goes on from it, as soon as the primary takes messages again.
- *  - SESSION_UNKNOWN, or SESSION_ORDER that expects what is here no more: the session ends. A message that can be in no log gets
- *    a counter of a new session; one that may be in some log is answered INDOUBT.
- *  - A refusal for good (TOO_BIG, INVALID; OOM, DEDUP_FULL, NO_REPLICAS) of a message that can be in no log: its answer,
- *    and the session ends. When it may be in a log: INDOUBT for the first two; the others are passing, it is sent again
- *    until its time is over.
- *  - hold_timeout is over: INDOUBT when it may be in a log, else HOLD (TRYAGAIN), or NO_REPLICAS when that is what is
- *    missing. It is never sent again. If it had a counter, the session ends: later messages get a new one.
+ *  - The connection ends, or another node leads: everything unanswered is sent again there, in order, the same
+ *    bytes. The node removes doubles.
+ *  - A refusal that is certain (NOT_PRIMARY, HOLD, SESSION_ORDER ...): sending stops; when all that was sent
+ *    behind it has been answered, sending goes on from it, as soon as the primary takes messages again.
+ *  - SESSION_UNKNOWN, or SESSION_ORDER that expects what is here no more: the session ends. A message that can
+ *    be in no log gets a counter of a new session; one that may be in some log is answered INDOUBT.
+ *  - A refusal for good (TOO_BIG, INVALID; OOM, DEDUP_FULL, NO_REPLICAS) of a message that can be in no log:
+ *    its answer, and the session ends. When it may be in a log: INDOUBT for the first two; the others are
+ *    passing, it is sent again until its time is over.
+ *  - hold_timeout is over: INDOUBT when it may be in a log, else HOLD (TRYAGAIN), or NO_REPLICAS when that is
+ *    what is missing. It is never sent again. If it had a counter, the session ends: later messages get a new
+ *    one.
  *
- * `doubt` of a message is how many times it was sent without an answer that says what became of it there. 0: it is
- * certainly in no log. A late answer of an earlier connection counts: that it is committed is true whoever says so; a
- * refusal only if the message was not sent anywhere else since.
+ * `doubt` of a message is how many times it was sent without an answer that says what became of it there. 0: it
+ * is certainly in no log. A late answer of an earlier connection counts: that it is committed is true whoever
+ * says so; a refusal only if the message was not sent anywhere else since.
  */
 #ifndef LEASH_GATEWAY_PIPELINE_H
 #define LEASH_GATEWAY_PIPELINE_H
@@ -59,7 +60,8 @@ struct pipe_stats {
 };
 
 /* -EINVAL: a bound is 0; -ENOMEM. */
-int pipe_new(const struct pipe_conf *conf, const struct pipe_ops *ops, void *ctx, struct pipe **ret_pipe) _must_check_;
+int pipe_new(const struct pipe_conf *conf, const struct pipe_ops *ops, void *ctx,
+	struct pipe **ret_pipe) _must_check_;
 void pipe_free(struct pipe *p); /* nobody is answered; NULL is fine */
 void pipe_set_hold_timeout(struct pipe *p, uint64_t hold_timeout_ns);
 
@@ -67,12 +69,12 @@ void pipe_set_hold_timeout(struct pipe *p, uint64_t hold_timeout_ns);
 bool pipe_has_room(const struct pipe *p);
 
 /*
- * A client's message; @b and @pairs as for rec_body_encode() (REC_ID_NONE becomes a message of the session). @waiter may
- * not be NULL. Nothing is sent before pipe_pump().
- * 0 and its token; -ENOBUFS: no room; -EINVAL, -EMSGSIZE, -ENOMEM: nothing was queued.
+ * A client's message; @b and @pairs as for rec_body_encode() (REC_ID_NONE becomes a message of the session).
+ * @waiter may not be NULL. Nothing is sent before pipe_pump(). 0 and its token; -ENOBUFS: no room; -EINVAL,
+ * -EMSGSIZE, -ENOMEM: nothing was queued.
  */
-int pipe_append(struct pipe *p, const struct rec_body *b, const struct bytes *pairs, uint32_t n_pairs, void *waiter,
-	uint64_t now_ns, uint64_t *ret_token) _must_check_;
+int pipe_append(struct pipe *p, const struct rec_body *b, const struct bytes *pairs, uint32_t n_pairs,
+	void *waiter, uint64_t now_ns, uint64_t *ret_token) _must_check_;
 
 /* Its client is gone: no answer, the message goes its way. */
 void pipe_forget(struct pipe *p, uint64_t token);
@@ -84,18 +86,18 @@ struct pipe_limits {
 };
 
 /*
- * Connection @conn (never 0, never used again for another) leads to a node that says it is the primary. Also for the same
- * connection again, after it had refused (pipe_blocked()).
+ * Connection @conn (never 0, never used again for another) leads to a node that says it is the primary. Also
+ * for the same connection again, after it had refused (pipe_blocked()).
  */
 void pipe_attach(struct pipe *p, uint64_t conn, const struct pipe_limits *limits);
-/* There is no primary for now; or the connection is gone. */
+/* There is no primary at present; or the connection is gone. */
 void pipe_detach(struct pipe *p);
-uint64_t pipe_conn(const struct pipe *p);    /* 0: none */
-bool pipe_blocked(const struct pipe *p);     /* the connection's node said that it is not primary */
+uint64_t pipe_conn(const struct pipe *p); /* 0: none */
+bool pipe_blocked(const struct pipe *p);  /* the connection's node said that it is not primary */
 
 /* What the primary on @conn says of itself. */
-void pipe_status(struct pipe *p, uint64_t conn, bool holding, leash_seq commit, uint32_t n_insync, uint32_t min_insync,
-	uint64_t now_ns);
+void pipe_status(struct pipe *p, uint64_t conn, bool holding, leash_seq commit, uint32_t n_insync,
+	uint32_t min_insync, uint64_t now_ns);
 
 /* A RESULT from connection @conn, which may be an earlier one. */
 void pipe_result(struct pipe *p, uint64_t conn, const struct peer_result *result, uint64_t now_ns);

@@ -83,7 +83,8 @@ void reads_requeue(struct upstream *u)
 {
 	struct upread *r, *next, *back = NULL;
 
-	HASH_ITER(hh, u->sent, r, next) {
+	HASH_ITER(hh, u->sent, r, next)
+	{
 		unlist(u, r);
 		DL_APPEND(back, r);
 	}
@@ -119,11 +120,13 @@ static void expire(struct upstream *u, uint64_t now_ns)
 {
 	struct upread *r, *next;
 
-	DL_FOREACH_SAFE(u->waiting, r, next) {
+	DL_FOREACH_SAFE(u->waiting, r, next)
+	{
 		if (now_ns >= r->arrived_ns + u->hold_timeout_ns)
 			fail(u, r, PEER_ST_NOT_SERVING);
 	}
-	HASH_ITER(hh, u->sent, r, next) {
+	HASH_ITER(hh, u->sent, r, next)
+	{
 		if (now_ns < r->arrived_ns + u->hold_timeout_ns)
 			break;
 		fail(u, r, PEER_ST_NOT_SERVING);
@@ -140,7 +143,8 @@ void reads_pump(struct upstream *u, uint64_t now_ns)
 	u->read_retry_ns = 0;
 	while ((r = u->waiting) && u->n_sent < UPSTREAM_READS_MAX) {
 		if (ask(link_out(u->primary->link), r) < 0) {
-			fail(u, r, PEER_ST_INVALID); /* what the front asks for is always in bounds, so: no memory */
+			fail(u, r,
+				PEER_ST_INVALID); /* what the front asks for is always in bounds, so: no memory */
 			continue;
 		}
 		DL_DELETE(u->waiting, r);
@@ -186,7 +190,8 @@ static void ask_again(struct upstream *u, struct upread *r)
 	u->read_retry_ns = clk_boot_ns() + RETRY_NS;
 }
 
-void reads_records(struct upstream *u, struct node_link *n, const struct peer_records *m, const struct peer_view *views)
+void reads_records(
+	struct upstream *u, struct node_link *n, const struct peer_records *m, const struct peer_view *views)
 {
 	struct upread *r = find(u, n, m->token, false);
 

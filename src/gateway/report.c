@@ -21,10 +21,11 @@ static void engine_line(struct buf *out, size_t i, struct book_slot *s)
 	struct book_target t;
 
 	(void)book_read(s, 0, &t);
-	say(out, "engine%zu:name=%s,primary=%s,address=%s,epoch=%" PRIu64 ",nodes=%" PRIu32, i, book_slot_name(s), t.node,
-		t.address, t.epoch, t.n_nodes);
-	say(out, ",retargets=%" PRIu64 ",appends=%" PRIu64 ",in_flight=%" PRId64 ",held=%" PRId64, load(&c->retargets),
-		load(&c->appends), atomic_load_explicit(&c->in_flight, memory_order_relaxed),
+	say(out, "engine%zu:name=%s,primary=%s,address=%s,epoch=%" PRIu64 ",nodes=%" PRIu32, i,
+		book_slot_name(s), t.node, t.address, t.epoch, t.n_nodes);
+	say(out, ",retargets=%" PRIu64 ",appends=%" PRIu64 ",in_flight=%" PRId64 ",held=%" PRId64,
+		load(&c->retargets), load(&c->appends),
+		atomic_load_explicit(&c->in_flight, memory_order_relaxed),
 		atomic_load_explicit(&c->held, memory_order_relaxed));
 	say(out, ",replays=%" PRIu64 ",dedup_hits=%" PRIu64 ",in_doubt=%" PRIu64 ",refused=%" PRIu64 "\r\n",
 		load(&c->replays), load(&c->dedup_hits), load(&c->in_doubt), load(&c->refused_holding));
@@ -35,10 +36,12 @@ void report_info(void *ctx, const char *section, struct buf *out)
 	struct worker *w = ctx;
 
 	if (wants(section, "gateway"))
-		say(out, "# Gateway\r\nworkers:%" PRIu32 "\r\ngateway_clients:%" PRIu32 "\r\netcd_connected:%d\r\n"
+		say(out,
+			"# Gateway\r\nworkers:%" PRIu32 "\r\ngateway_clients:%" PRIu32
+			"\r\netcd_connected:%d\r\n"
 			"hold_timeout_ms:%" PRIu64 "\r\n\r\n",
-			w->crew->n_workers, atomic_load(&w->crew->n_clients), atomic_load(&w->crew->etcd_connected),
-			w->hold_timeout_ns / 1000000);
+			w->crew->n_workers, atomic_load(&w->crew->n_clients),
+			atomic_load(&w->crew->etcd_connected), w->hold_timeout_ns / 1000000);
 	if (!wants(section, "engines"))
 		return;
 	say(out, "# Engines\r\nengines:%zu\r\n", w->n_ups);

@@ -9,10 +9,10 @@ struct settings {
 	struct conf_list engines;
 	struct conf_list etcd_endpoints;
 	char *etcd_cacert, *etcd_cert, *etcd_key, *etcd_user, *etcd_password_file;
-	uint64_t workers;          /* 0: as many as CPUs that we may use */
+	uint64_t workers; /* 0: as many as CPUs that we may use */
 	uint64_t hold_timeout_ms;
-	uint64_t inflight_max;     /* messages of one worker for one engine */
-	uint64_t inflight_bytes;   /* their bodies */
+	uint64_t inflight_max;   /* messages of one worker for one engine */
+	uint64_t inflight_bytes; /* their bodies */
 	uint64_t max_record_bytes;
 	uint64_t max_clients;
 	struct conf_log log;

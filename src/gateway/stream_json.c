@@ -9,7 +9,8 @@ static void number(json_object *o, const char *name, uint64_t *to)
 {
 	json_object *v;
 
-	if (json_object_object_get_ex(o, name, &v) && json_object_is_type(v, json_type_int) && json_object_get_int64(v) >= 0)
+	if (json_object_object_get_ex(o, name, &v) && json_object_is_type(v, json_type_int) &&
+		json_object_get_int64(v) >= 0)
 		*to = (uint64_t)json_object_get_int64(v);
 }
 

@@ -10,8 +10,8 @@
 #include "gateway/upstream_int.h"
 
 /*
- * A node that refuses as not primary is not asked again before it says something new of itself, or this time is over: what
- * it said last may have been before it came to lead.
+ * A node that refuses as not primary is not asked again before it says something new of itself, or this time is
+ * over: what it said last may have been before it came to lead.
  */
 #define DENIED_NS (100 * NS_PER_MS)
 
@@ -31,7 +31,8 @@ static struct node_link *current(const struct upstream *u)
 static void tell_book(struct upstream *u, const struct node_link *n)
 {
 	if (n->role == PEER_ROLE_PRIMARY && n->epoch > u->target.epoch)
-		(void)!book_offer(u->slot, n->epoch, n->node, link_address(n->link), n->run); /* -ENOMEM: next time */
+		(void)!book_offer(
+			u->slot, n->epoch, n->says, link_address(n->link), n->run); /* -ENOMEM: next time */
 }
 
 static void on_up(void *ctx, const struct peer_hello *w)
@@ -196,7 +197,7 @@ static void follow_book(struct upstream *u)
 
 /* --------------------------------------------------------------------------------------------------------- retarget */
 
-/* The node that says that it leads, in the highest epoch and none below what is known (R5; B7 of the design's rules). */
+/* The node that says that it leads, in the highest epoch and none below what is known (R5). */
 static struct node_link *choose(struct upstream *u, uint64_t now_ns)
 {
 	struct node_link *best = NULL;
@@ -234,13 +235,13 @@ static void found(struct upstream *u, struct node_link *n, uint64_t now_ns)
 	struct book_counters *c = book_slot_counters(u->slot);
 	uint64_t pause_ns;
 
-	if (n->epoch != u->attached_epoch || strcmp(n->node, u->attached_node) != 0)
+	if (n->epoch != u->attached_epoch || strcmp(n->says, u->attached_node) != 0)
 		atomic_fetch_add_explicit(&c->retargets, 1, memory_order_relaxed);
 	if (book_attached(u->slot, n->epoch, u->attached, now_ns, &pause_ns))
-		diag_new_primary(book_slot_name(u->slot), n->node, n->epoch, pause_ns / NS_PER_MS);
+		diag_new_primary(book_slot_name(u->slot), n->says, n->epoch, pause_ns / NS_PER_MS);
 	u->attached = true;
 	u->attached_epoch = n->epoch;
-	memcpy(u->attached_node, n->node, sizeof u->attached_node);
+	memcpy(u->attached_node, n->says, sizeof u->attached_node);
 }
 
 static void retarget(struct upstream *u, uint64_t now_ns)
@@ -256,11 +257,12 @@ static void retarget(struct upstream *u, uint64_t now_ns)
 		reads_requeue(u);
 		u->primary = best;
 	}
-	if (!u->attached || best->epoch != u->attached_epoch || strcmp(best->node, u->attached_node) != 0)
+	if (!u->attached || best->epoch != u->attached_epoch || strcmp(best->says, u->attached_node) != 0)
 		found(u, best, now_ns);
 	if (link_conn(best->link) != pipe_conn(u->pipe) || pipe_blocked(u->pipe))
 		pipe_attach(u->pipe, link_conn(best->link), &best->limits);
-	pipe_status(u->pipe, link_conn(best->link), best->holding, best->commit, best->n_insync, best->min_insync, now_ns);
+	pipe_status(u->pipe, link_conn(best->link), best->holding, best->commit, best->n_insync,
+		best->min_insync, now_ns);
 }
 
 static void tell_front(struct upstream *u)
@@ -300,7 +302,9 @@ static leash_id on_random_id(void *ctx _unused_)
 	return id_random();
 }
 
-static const struct pipe_ops pipe_ops = { .submit = on_submit, .answer = on_answer, .random_id = on_random_id };
+static const struct pipe_ops pipe_ops = {
+	.submit = on_submit, .answer = on_answer, .random_id = on_random_id
+};
 
 /* An append's op->backend: its token, odd so that it is told from a read's pointer. */
 static void *token_pack(uint64_t token)
@@ -313,8 +317,8 @@ static enum peer_status_code append_status(int error)
 	return error == -EMSGSIZE ? PEER_ST_TOO_BIG : error == -EINVAL ? PEER_ST_INVALID : PEER_ST_HOLD;
 }
 
-void upstream_append(struct upstream *u, struct front_op *op, const struct rec_body *b, const struct bytes *pairs,
-	uint32_t n_pairs, uint64_t now_ns)
+void upstream_append(struct upstream *u, struct front_op *op, const struct rec_body *b,
+	const struct bytes *pairs, uint32_t n_pairs, uint64_t now_ns)
 {
 	uint64_t token;
 	int r = pipe_append(u->pipe, b, pairs, n_pairs, op, now_ns, &token);
@@ -492,7 +496,8 @@ uint32_t upstream_replicas(const struct upstream *u, struct front_replica *ret_r
 
 		if (l == u->primary || !link_is_up(l->link) || l->role != PEER_ROLE_SECONDARY)
 			continue;
-		(void)snprintf(ret_replicas[n].address, sizeof ret_replicas[n].address, "%s", link_address(l->link));
+		(void)snprintf(
+			ret_replicas[n].address, sizeof ret_replicas[n].address, "%s", link_address(l->link));
 		ret_replicas[n++].offset = l->commit;
 	}
 	return n;

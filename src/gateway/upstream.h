@@ -1,13 +1,14 @@
 /*
- * One worker's way to one engine: connections to all its nodes (so that a retarget costs no connect), the pipeline of
- * appends, the reads that wait. It turns to the node that says of itself that it is the primary, in the highest epoch
- * and none below the book's; what nodes say goes into the book, too, so that the other workers hear of it at once.
+ * One worker's way to one engine: connections to all its nodes (so that a retarget costs no connect), the
+ * pipeline of appends, the reads that wait. It turns to the node that says of itself that it is the primary, in
+ * the highest epoch and none below the book's; what nodes say goes into the book, too, so that the other
+ * workers hear of it at once.
  *
- * A read is asked of the primary; when that goes away, or may not show its log yet, it is asked of the next one. An
- * answer counts only while its node is the primary as far as the book knows.
+ * A read is asked of the primary; when that goes away, or may not show its log yet, it is asked of the next
+ * one. An answer counts only while its node is the primary as far as the book knows.
  *
- * All belongs to the worker's thread. upstream_pump() does what is due; it is to be called at the end of each turn of
- * the loop in which upstream_wants_pump() or at upstream_wakeup_ns().
+ * All belongs to the worker's thread. upstream_pump() does what is due; it is to be called at the end of each
+ * turn of the loop in which upstream_wants_pump() or at upstream_wakeup_ns().
  */
 #ifndef LEASH_GATEWAY_UPSTREAM_H
 #define LEASH_GATEWAY_UPSTREAM_H
@@ -17,7 +18,8 @@
 #include "gateway/link.h"
 #include "gateway/pipeline.h"
 
-#define UPSTREAM_READS_MAX 256 /* with a node at a time; more wait here. The front bounds how many per client */
+#define UPSTREAM_READS_MAX                                                                                   \
+	256 /* with a node at a time; more wait here. The front bounds how many per client */
 
 struct upstream;
 
@@ -27,7 +29,8 @@ struct upstream_conf {
 };
 
 /* @engine's backend is to be the upstream. @slot: a reference of its own is taken. 0, -ENOMEM. */
-int upstream_new(const struct upstream_conf *conf, struct book_slot *slot, struct upstream **ret_up) _must_check_;
+int upstream_new(
+	const struct upstream_conf *conf, struct book_slot *slot, struct upstream **ret_up) _must_check_;
 void upstream_set_engine(struct upstream *u, struct front_engine *engine);
 /* Everything that waits must have been completed: upstream_give_up(). NULL is fine. */
 void upstream_free(struct upstream *u, uint64_t now_ns);
@@ -36,8 +39,8 @@ void upstream_set_hold_timeout(struct upstream *u, uint64_t hold_timeout_ns);
 struct book_slot *upstream_slot(const struct upstream *u);
 
 /* As in struct front_ops. */
-void upstream_append(struct upstream *u, struct front_op *op, const struct rec_body *b, const struct bytes *pairs,
-	uint32_t n_pairs, uint64_t now_ns);
+void upstream_append(struct upstream *u, struct front_op *op, const struct rec_body *b,
+	const struct bytes *pairs, uint32_t n_pairs, uint64_t now_ns);
 bool upstream_room(struct upstream *u);
 void upstream_read(struct upstream *u, struct front_op *op, const struct front_read *r, uint64_t now_ns);
 void upstream_stream(struct upstream *u, struct front_op *op, uint64_t now_ns);

@@ -21,8 +21,8 @@ static struct upstream *up_of(const struct front_op *op)
 	return front_engine_backend(op->engine);
 }
 
-static void do_append(void *ctx _unused_, struct front_op *op, const struct rec_body *b, const struct bytes *pairs,
-	uint32_t n_pairs)
+static void do_append(void *ctx _unused_, struct front_op *op, const struct rec_body *b,
+	const struct bytes *pairs, uint32_t n_pairs)
 {
 	upstream_append(up_of(op), op, b, pairs, n_pairs, clk_boot_ns());
 }
@@ -69,7 +69,8 @@ static void up_remove(struct worker *w, size_t i)
 {
 	struct upstream *u = w->ups[i];
 	const char *name = book_slot_name(upstream_slot(u));
-	struct front_engine *e = front_engine_find(w->front, (struct bytes){ (const uint8_t *)name, strlen(name) });
+	struct front_engine *e =
+		front_engine_find(w->front, (struct bytes){ (const uint8_t *)name, strlen(name) });
 
 	upstream_give_up(u);
 	if (e)
@@ -253,9 +254,7 @@ static void on_wake(evutil_socket_t fd, short what _unused_, void *arg _unused_)
 	(void)!read(fd, &n, sizeof n); /* it only wakes; what is new is looked for in any case */
 }
 
-static void on_timer(evutil_socket_t fd _unused_, short what _unused_, void *arg _unused_)
-{
-}
+static void on_timer(evutil_socket_t fd _unused_, short what _unused_, void *arg _unused_) {}
 
 static void run_clients(struct worker *w, uint64_t now_ns)
 {
@@ -292,7 +291,8 @@ static void arm(struct worker *w, uint64_t now_ns)
 	if (at_ns > now_ns) {
 		uint64_t us = (at_ns - now_ns + NS_PER_US - 1) / NS_PER_US;
 
-		tv = (struct timeval){ .tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000) };
+		tv = (struct timeval){ .tv_sec = (time_t)(us / 1000000),
+			.tv_usec = (suseconds_t)(us % 1000000) };
 	}
 	evtimer_add(w->timer, &tv);
 }
@@ -306,7 +306,7 @@ static void begin_stop(struct worker *w)
 		event_del(w->ev_accept);
 	w->accepting = false;
 	DL_FOREACH(w->clients, c)
-		conn_wake(c);
+	conn_wake(c);
 }
 
 /* True: the thread may end. At the deadline everything that waits is answered; what is written then goes out once. */
@@ -323,7 +323,7 @@ static bool stop_turn(struct worker *w, uint64_t now_ns)
 	if (now_ns < atomic_load(&w->stop_ns))
 		return false;
 	DL_FOREACH(w->clients, c)
-		w->cut_off++;
+	w->cut_off++;
 	for (size_t i = 0; i < w->n_ups; i++)
 		upstream_give_up(w->ups[i]);
 	w->gave_up = true;
@@ -408,7 +408,8 @@ static int make_events(struct worker *w)
 
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	w->accept_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (w->wake_fd < 0 || w->accept_fd < 0 || epoll_ctl(w->accept_fd, EPOLL_CTL_ADD, w->crew->listen_fd, &on) < 0)
+	if (w->wake_fd < 0 || w->accept_fd < 0 ||
+		epoll_ctl(w->accept_fd, EPOLL_CTL_ADD, w->crew->listen_fd, &on) < 0)
 		return -errno;
 	w->base = event_base_new();
 	if (!w->base)
@@ -434,8 +435,9 @@ int worker_new(struct crew *crew, struct worker **ret_worker)
 	w->wake_fd = w->accept_fd = -1;
 	pthread_mutex_init(&w->mail_lock, NULL);
 	w->hold_timeout_ns = atomic_load(&crew->hold_timeout_ns);
-	w->env = (struct link_env){ .views_max = FRONT_CHUNK_RECORDS, .record_bytes_max = crew->record_bytes_max,
-		.run = crew->run };
+	w->env.views_max = FRONT_CHUNK_RECORDS;
+	w->env.record_bytes_max = crew->record_bytes_max;
+	w->env.run = crew->run;
 	w->env.views = calloc(w->env.views_max, sizeof w->env.views[0]);
 	w->ups = calloc(BOOK_ENGINES_MAX, sizeof w->ups[0]);
 	r = w->env.views && w->ups ? make_events(w) : -ENOMEM;

@@ -1,12 +1,12 @@
 /*
- * Worker threads: each its own event loop, its clients (sessions of the RESP front end) and its upstreams, one per engine.
- * All accept on the same listening socket; a new client goes to the worker that has the fewest.
+ * Worker threads: each its own event loop, its clients (sessions of the RESP front end) and its upstreams, one
+ * per engine. All accept on the same listening socket; a new client goes to the worker that has the fewest.
  *
- * A worker's own things are touched by its thread only. Threads meet at the book (without a lock), at the mailbox of new
- * clients (mutex and eventfd), and at atomic flags and counters.
+ * A worker's own things are touched by its thread only. Threads meet at the book (without a lock), at the
+ * mailbox of new clients (mutex and eventfd), and at atomic flags and counters.
  *
- * A turn of the loop: callbacks read from sockets and note what is due; at its end clients are run, upstreams pumped, and
- * what has gathered is written with one call per socket.
+ * A turn of the loop: callbacks read from sockets and note what is due; at its end clients are run, upstreams
+ * pumped, and what has gathered is written with one call per socket.
  */
 #ifndef LEASH_GATEWAY_WORKER_H
 #define LEASH_GATEWAY_WORKER_H
@@ -15,13 +15,14 @@
 
 #include "gateway/book.h"
 
-#define WORKERS_MAX               256
-#define WORKER_MAIL_MAX           1024 /* clients handed over and not taken yet */
-#define WORKER_ACCEPTS            64   /* per turn */
-#define WORKER_CLIENT_INFLIGHT    4096 /* unanswered commands of one client */
-#define WORKER_CLIENT_BYTES       (8u << 20) /* bodies of its appends; one more may pass it */
-#define WORKER_CLIENT_OUT_BYTES   (1u << 20)
-#define WORKER_BEAT_MS            500  /* a turn at least so often, for the watchdog */
+#define WORKERS_MAX             256
+#define WORKER_MAIL_MAX         1024         /* clients handed over and not taken yet */
+#define WORKER_READ_BYTES       (64u * 1024) /* of one client at a time */
+#define WORKER_ACCEPTS          64           /* per turn */
+#define WORKER_CLIENT_INFLIGHT  4096         /* unanswered commands of one client */
+#define WORKER_CLIENT_BYTES     (8u << 20)   /* bodies of its appends; one more may pass it */
+#define WORKER_CLIENT_OUT_BYTES (1u << 20)
+#define WORKER_BEAT_MS          500 /* a turn at least so often, for the watchdog */
 
 struct worker;
 
@@ -29,12 +30,12 @@ struct worker;
 struct crew {
 	struct book *book;
 	int listen_fd;
-	leash_id run;                      /* of this process */
+	leash_id run; /* of this process */
 	uint64_t inflight_max, inflight_bytes;
 	uint32_t record_bytes_max, clients_max;
 	_Atomic uint64_t hold_timeout_ns;
-	_Atomic uint32_t n_clients;        /* in all, those being handed over included */
-	_Atomic bool etcd_connected;       /* for INFO */
+	_Atomic uint32_t n_clients;  /* in all, those being handed over included */
+	_Atomic bool etcd_connected; /* for INFO */
 	uint32_t n_workers;
 	struct worker *workers[WORKERS_MAX];
 };
@@ -47,10 +48,11 @@ void worker_free(struct worker *w);
 
 /* Any thread. */
 void worker_wake(struct worker *w); /* the book or a setting is new */
-void worker_stop(struct worker *w, uint64_t deadline_ns); /* answers what is in flight, closes, ends its thread */
+void worker_stop(
+	struct worker *w, uint64_t deadline_ns); /* answers what is in flight, closes, ends its thread */
 bool worker_done(const struct worker *w);
 uint32_t worker_clients(const struct worker *w);
 uint32_t worker_cut_off(const struct worker *w); /* after its end: clients closed with commands unanswered */
-uint64_t worker_turns(const struct worker *w); /* rises while the loop moves */
+uint64_t worker_turns(const struct worker *w);   /* rises while the loop moves */
 
 #endif

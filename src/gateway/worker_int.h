@@ -14,8 +14,8 @@ struct conn {
 	int fd;
 	struct event *ev_read, *ev_write;
 	struct front_client *fc;
-	bool woken;                     /* in w->woken */
-	bool reading;                   /* ev_read is added */
+	bool woken;   /* in w->woken */
+	bool reading; /* ev_read is added */
 	struct conn *next_woken;
 	struct conn *prev, *next;
 };
@@ -25,18 +25,19 @@ struct worker {
 	pthread_t thread;
 	bool started;
 	struct event_base *base;
-	int wake_fd, accept_fd;         /* eventfd; epoll with the listening socket, exclusive */
+	int wake_fd, accept_fd; /* eventfd; epoll with the listening socket, exclusive */
 	struct event *ev_wake, *ev_accept, *timer;
 	bool accepting;
-	uint64_t accept_after_ns;       /* out of descriptors: not before */
+	uint64_t accept_after_ns; /* out of descriptors: not before */
 
 	struct link_env env;
 	struct front *front;
 	struct upstream **ups;
 	size_t n_ups;
-	uint64_t generation;            /* of the directory that .ups follows */
-	uint64_t hold_timeout_ns;       /* as last applied */
+	uint64_t generation;      /* of the directory that .ups follows */
+	uint64_t hold_timeout_ns; /* as last applied */
 	struct conn *clients, *woken;
+	uint8_t rx[WORKER_READ_BYTES]; /* what a socket gave; moves on at once */
 	bool stopping, gave_up;
 	uint32_t cut_off;
 

@@ -83,7 +83,7 @@ static void on_probe(void *ctx, const struct etcd_answer *a)
 
 	c->probe_call = NULL;
 	ctl_result(c, a);
-	if (a->result == ETCD_NOT_FOUND)
+	if (a->result == ETCD_NOT_FOUND && c->lease == c->probe_lease)
 		ctl_lease_gone(c);
 	if (a->result == ETCD_OK && a->txn.n_responses == 2 &&
 		ctl_range_view(c, &a->txn.responses[1].range, (uint64_t)a->header.revision, true, &v)) {
@@ -104,6 +104,7 @@ void control_probe(struct control *c)
 	c->probe_wanted = c->lease == 0; /* nodes/<name> never stands there without a lease */
 	if (c->stopping || c->probe_wanted || c->probe_call)
 		return;
+	c->probe_lease = c->lease;
 	if (ctl_node_value(c, &value) < 0)
 		return;
 	ops[0].put.value = (struct bytes){ buf_head(&value), buf_len(&value) };

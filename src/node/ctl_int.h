@@ -48,6 +48,7 @@ struct control {
 	/* nodes/<name> */
 	struct event *announce_timer;
 	struct etcd_call *put_call;
+	uint64_t put_lease, probe_lease; /* which the put and the probe under way name */
 	bool announce_wanted, probe_wanted;
 	uint32_t put_backoff_ms;
 

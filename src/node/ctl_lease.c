@@ -73,7 +73,10 @@ static void on_put(void *ctx, const struct etcd_answer *a)
 		return;
 	if (a->result == ETCD_NOT_FOUND) {
 		c->announce_wanted = true;
-		ctl_lease_gone(c);
+		if (c->lease == c->put_lease)
+			ctl_lease_gone(c);
+		else
+			control_announce(c); /* there is a new one already, or it is being asked for */
 		return;
 	}
 	if (a->result == ETCD_OK)
@@ -97,6 +100,7 @@ void control_announce(struct control *c)
 	c->announce_wanted = true;
 	if (c->put_call || c->lease == 0)
 		return; /* when that is answered; when there is a lease */
+	c->put_lease = c->lease;
 	if (ctl_node_value(c, &value) == 0) {
 		req.value = (struct bytes){ buf_head(&value), buf_len(&value) };
 		if (etcd_put(c->etcd, &req, CTL_CALL_MS, on_put, c, &c->put_call) == 0) {

@@ -24,7 +24,6 @@ int drv_new(const struct drv_conf *conf, const struct rep_conf *rconf, const str
 	d->end = d->handed = d->durable = log->end;
 	d->marked = log->mark;
 	d->chain = chain;
-	d->end_epoch = log->n_history && log->end >= log->start ? log->history[log->n_history - 1].epoch : 0;
 	d->room_bytes = UINT64_MAX;
 	d->retain_ns = now_ns + DRV_RETAIN_NS;
 	d->deferred_tail = &d->deferred;
@@ -138,9 +137,10 @@ void drv_disk_full(struct drv *d, leash_seq end, struct leash_chain chain, uint6
 	drv_feed(d, &(struct drv_input){ .ev = { .kind = REP_EV_FULL, .now_ns = now_ns, .seq = end }, .chain = chain });
 }
 
-void drv_trimmed(struct drv *d, leash_seq start, uint64_t now_ns)
+void drv_trimmed(struct drv *d, leash_seq start, struct leash_chain base, uint64_t now_ns)
 {
-	drv_feed(d, &(struct drv_input){ .ev = { .kind = REP_EV_TRIMMED, .now_ns = now_ns, .seq = start } });
+	drv_feed(d, &(struct drv_input){
+			    .ev = { .kind = REP_EV_TRIMMED, .now_ns = now_ns, .trimmed = { start, base } } });
 }
 
 void drv_incarnation(struct drv *d, leash_id incarnation, leash_seq end, struct leash_chain chain, uint64_t now_ns)

@@ -149,7 +149,7 @@ void drv_durable(struct drv *d, leash_seq seq, uint64_t now_ns);
 void drv_cut_done(struct drv *d, leash_seq seq, struct leash_chain chain, uint64_t now_ns);
 void drv_meta_done(struct drv *d, uint64_t ticket, uint64_t now_ns);
 void drv_disk_full(struct drv *d, leash_seq end, struct leash_chain chain, uint64_t now_ns); /* the log ends at @end */
-void drv_trimmed(struct drv *d, leash_seq start, uint64_t now_ns);
+void drv_trimmed(struct drv *d, leash_seq start, struct leash_chain base, uint64_t now_ns); /* @base: before @start */
 void drv_incarnation(struct drv *d, leash_id incarnation, leash_seq end, struct leash_chain chain, uint64_t now_ns);
 void drv_fetched(struct drv *d, const char *node, struct drv_rec *const *recs, size_t n, uint64_t now_ns); /* 0: failed */
 void drv_writable(struct drv *d, const char *node, uint64_t now_ns);

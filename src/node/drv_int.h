@@ -103,7 +103,6 @@ struct drv {
 	/* the log: end of what the state machine accepted; the part behind `handed` is not with io->append yet */
 	leash_seq end, handed, durable, marked;
 	struct leash_chain chain;      /* at `end` */
-	leash_epoch end_epoch;         /* of the record at `end`; 0 = unknown */
 	bool cutting;                  /* io->truncate, reset or set_aside is under way: `chain` is not known */
 	bool resetting;
 	uint64_t room_bytes;

@@ -14,7 +14,6 @@ void drv_append(struct drv *d, struct drv_rec *rec)
 	must(rec->h.seq == d->end + 1 && !d->cutting);
 	cache_push(&d->cache, rec);
 	d->end = rec->h.seq;
-	d->end_epoch = rec->h.epoch;
 	d->chain = rec->h.chain;
 	d->backlog_bytes += log_bytes(rec);
 }
@@ -69,12 +68,8 @@ void drv_mark(struct drv *d, leash_seq seq)
 /* The log ends at @end now. */
 static void ends_at(struct drv *d, leash_seq end)
 {
-	const struct drv_rec *last;
-
 	cache_cut(&d->cache, end);
-	last = cache_get(&d->cache, end);
 	d->end = end;
-	d->end_epoch = last ? last->h.epoch : 0;
 	d->handed = MIN2(d->handed, end);
 	d->durable = MIN2(d->durable, end);
 	d->marked = MIN2(d->marked, end);
@@ -98,7 +93,6 @@ void drv_reset(struct drv *d, leash_seq start, struct leash_chain base)
 	ends_at(d, MIN2(start - 1, d->end));
 	cache_reset(&d->cache, start - 1);
 	d->end = d->handed = d->durable = start - 1;
-	d->end_epoch = 0;
 	d->marked = d->backlog_bytes = 0;
 	d->cutting = d->resetting = true;
 	d->io.reset(d->io.ctx, start, base);

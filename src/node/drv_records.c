@@ -24,7 +24,9 @@ static uint32_t whole(const struct rep_msg *m, struct drv_rec *const *recs)
 /* Does @rec, at this log's end, say that this log is another one by right (R6)? */
 static bool conflict(const struct drv *d, const struct drv_rec *rec)
 {
-	return d->end_epoch && rec->h.epoch != d->end_epoch;
+	leash_epoch mine = rep_last_epoch(d->rep);
+
+	return mine && rec->h.epoch != mine;
 }
 
 static void note_damage(struct drv *d, const struct rep_msg *m, leash_seq seq)

@@ -113,7 +113,7 @@ static void dispatch(struct logthread *lt, struct lt_done *d)
 		o->disk_full(o->ctx, d->seq, d->chain);
 		o->room(o->ctx, d->room_bytes);
 		break;
-	case LT_D_TRIMMED: o->trimmed(o->ctx, d->seq); break;
+	case LT_D_TRIMMED: o->trimmed(o->ctx, d->seq, d->chain); break;
 	case LT_D_INCARNATION: o->incarnation(o->ctx, d->incarnation, d->seq, d->chain); break;
 	case LT_D_DAMAGE: o->damage(o->ctx, &d->damage); break;
 	case LT_D_PROBLEM: o->problem(o->ctx, d->text); break;

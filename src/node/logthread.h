@@ -42,7 +42,7 @@ struct logthread_ops {
 	void (*cut_done)(void *ctx, leash_seq seq, struct leash_chain chain);
 	void (*meta_done)(void *ctx, uint64_t ticket);
 	void (*disk_full)(void *ctx, leash_seq end, struct leash_chain chain);
-	void (*trimmed)(void *ctx, leash_seq start);
+	void (*trimmed)(void *ctx, leash_seq start, struct leash_chain base); /* @base: the chain before @start */
 	void (*incarnation)(void *ctx, leash_id incarnation, leash_seq end, struct leash_chain chain);
 	void (*damage)(void *ctx, const struct rlog_damage *d); /* each time that it is met */
 	void (*problem)(void *ctx, const char *text); /* for the operator; leash goes on */

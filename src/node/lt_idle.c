@@ -164,6 +164,19 @@ static leash_seq keep_from(struct logthread *lt, const struct lt_cmd *c)
 	return keep;
 }
 
+static void post_trimmed(struct logthread *lt)
+{
+	struct lt_done *d = calloc(1, sizeof *d);
+	struct rlog_state s;
+
+	must(d);
+	rlog_state_get(lt->w.log, &s);
+	d->kind = LT_D_TRIMMED;
+	d->seq = s.start;
+	d->chain = s.base;
+	lt_post(lt, d);
+}
+
 void lt_do_retain(struct logthread *lt, const struct lt_cmd *c)
 {
 	leash_seq start = rlog_start(lt->w.log), keep;
@@ -180,5 +193,5 @@ void lt_do_retain(struct logthread *lt, const struct lt_cmd *c)
 	if (r < 0)
 		lt_fail(lt, "removing old segments", r);
 	else if (rlog_start(lt->w.log) > start)
-		lt_post_seq(lt, LT_D_TRIMMED, rlog_start(lt->w.log));
+		post_trimmed(lt);
 }

@@ -217,12 +217,12 @@ static void lt_disk_full(void *ctx, leash_seq end, struct leash_chain chain)
 	node_kick(n);
 }
 
-static void lt_trimmed(void *ctx, leash_seq start)
+static void lt_trimmed(void *ctx, leash_seq start, struct leash_chain base)
 {
 	struct node *n = ctx;
 
 	n->log_start = MAX2(n->log_start, start);
-	drv_trimmed(n->drv, start, clk_boot_ns());
+	drv_trimmed(n->drv, start, base, clk_boot_ns());
 	node_kick(n);
 }
 

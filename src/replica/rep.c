@@ -249,11 +249,12 @@ static void on_durable(struct rep *r, leash_seq seq)
 		rep_follow_ack(r);
 }
 
-static void on_trimmed(struct rep *r, leash_seq start)
+static void on_trimmed(struct rep *r, leash_seq start, struct leash_chain base)
 {
 	if (start <= r->start || start > r->end + 1)
 		return;
 	r->start = start;
+	r->base = base;
 	history_trim(&r->hist, start);
 }
 
@@ -379,7 +380,7 @@ void rep_step(struct rep *r, const struct rep_event *ev)
 	case REP_EV_CUT: rep_on_cut(r, ev->seq); break;
 	case REP_EV_META: on_meta(r, ev->ticket); break;
 	case REP_EV_FULL: rep_on_full(r, ev->seq); break;
-	case REP_EV_TRIMMED: on_trimmed(r, ev->seq); break;
+	case REP_EV_TRIMMED: on_trimmed(r, ev->trimmed.start, ev->trimmed.base); break;
 	case REP_EV_HANDOVER: rep_on_handover(r, ev); break;
 	case REP_EV_DAMAGE: rep_on_damage(r, ev->seq); break;
 	case REP_EV_INCARNATION: rep_on_incarnation(r, ev->incarnation.incarnation, ev->incarnation.end); break;
@@ -392,20 +393,25 @@ void rep_step(struct rep *r, const struct rep_event *ev)
 struct rep_verdict rep_peek(const struct rep *r, const struct rec_ident *ident)
 {
 	struct rep_verdict v = { .kind = REP_V_NOT_PRIMARY, .epoch = MAX2(r->meta.promise, r->cfg.epoch) };
+	bool hold;
 
 	if (r->role != REP_ROLE_PRIMARY)
 		return v;
 	v.epoch = r->epoch;
+	hold = r->hand.active || r->end - r->commit >= r->conf.uncommitted_max;
 	switch (dedup_lookup(r->dedup, ident, &v.seq)) {
 	case DEDUP_KNOWN: v.kind = REP_V_KNOWN; return v;
 	case DEDUP_CONFLICT: v.kind = REP_V_CONFLICT; return v;
 	case DEDUP_OLD: v.kind = REP_V_OLD; return v;
 	case DEDUP_UNKNOWN_SESSION: v.kind = REP_V_UNKNOWN_SESSION; return v;
 	case DEDUP_SESSION_ORDER: v.kind = REP_V_SESSION_ORDER; return v;
-	case DEDUP_FULL: v.kind = REP_V_FULL; return v;
+	case DEDUP_FULL:
+		/* Only commits make room in the table; after a restart they are still to be heard of. */
+		v.kind = hold ? REP_V_HOLD : REP_V_FULL;
+		return v;
 	case DEDUP_NEW: break;
 	}
-	v.kind = r->hand.active || r->end - r->commit >= r->conf.uncommitted_max ? REP_V_HOLD : REP_V_NEW;
+	v.kind = hold ? REP_V_HOLD : REP_V_NEW;
 	v.seq = v.kind == REP_V_NEW ? r->end + 1 : 0;
 	return v;
 }
@@ -468,6 +474,7 @@ void rep_status(const struct rep *r, uint64_t now_ns, struct rep_status *ret)
 leash_seq rep_commit(const struct rep *r) { return r->commit; }
 leash_seq rep_log_end(const struct rep *r) { return r->end; }
 enum rep_role rep_role(const struct rep *r) { return r->role; }
+leash_epoch rep_last_epoch(const struct rep *r) { return history_last(&r->hist); }
 uint64_t rep_dedup_digest(const struct rep *r) { return dedup_digest(r->dedup); }
 
 leash_epoch rep_epoch(const struct rep *r)

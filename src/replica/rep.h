@@ -79,7 +79,7 @@ enum rep_event_kind {
 	REP_EV_CUT,        /* .seq: REP_ACT_TRUNCATE or REP_ACT_RESET is done, the log now ends here, durably */
 	REP_EV_META,       /* .ticket: REP_ACT_META of this ticket is on disk */
 	REP_EV_FULL,       /* .seq: no room on disk; the log ends here, what was to be appended behind it is dropped */
-	REP_EV_TRIMMED,    /* .seq: retention removed what lies before this record */
+	REP_EV_TRIMMED,    /* .trimmed: retention removed what lies before this record */
 	REP_EV_HANDOVER,   /* .handover: give the lead to another (R13) */
 	REP_EV_INCARNATION,/* .incarnation: the damaged log was set aside (R11), the new incarnation is on disk; .seq: log end */
 	REP_EV_DAMAGE,     /* .seq: the scrub or a reader found that the log is damaged from this record on (R11) */
@@ -124,6 +124,10 @@ struct rep_event {
 			bool leaving;    /* the caller shuts down: leave the in-sync set if it stays large enough */
 			uint64_t deadline_ns;
 		} handover;
+		struct {
+			leash_seq start;
+			struct leash_chain base; /* the chain before `start` */
+		} trimmed;
 		struct {
 			leash_id incarnation;
 			leash_seq end;
@@ -299,6 +303,7 @@ void rep_status(const struct rep *r, uint64_t now_ns, struct rep_status *ret_sta
 leash_seq rep_commit(const struct rep *r);
 leash_seq rep_log_end(const struct rep *r);
 enum rep_role rep_role(const struct rep *r);
+leash_epoch rep_last_epoch(const struct rep *r); /* of the last record, 0 = none */
 leash_epoch rep_epoch(const struct rep *r);
 
 /* A hash over the dedup table: equal on nodes with equal logs and commit index. For tests and `leash log info`. */

@@ -105,6 +105,7 @@ static void drive_founding(struct rep *r)
 
 static const char *const former_life = "it was this node's former life";
 static const char *const nobody_leads = "nobody leads";
+static const char *const gave_up = "this node gave up the lead, and nobody took over";
 
 /* Does this node hear the primary whose key is in etcd, or the one it follows when there is no key? */
 static bool hears_primary(const struct rep *r)
@@ -129,8 +130,11 @@ static const char *suspicion(const struct rep *r)
 		p = rep_peer_find(r, r->last_leader);
 		return p && !p->linked && p->refused ? nobody_leads : NULL;
 	}
-	if (rep_is_self(r, l->node))
-		return l->run == r->conf.run ? NULL : former_life;
+	if (rep_is_self(r, l->node) && l->run != r->conf.run)
+		return former_life;
+	if (rep_is_self(r, l->node)) /* stepped down and nobody took over: the others go first */
+		return !hears_primary(r) && l->epoch <= r->meta.promise &&
+				r->now_ns - r->leader_since_ns > 2 * r->conf.failure_timeout_ns ? gave_up : NULL;
 	p = rep_peer_find(r, l->node);
 	if (p && !p->linked && p->refused)
 		return "its connection was reset and a new one refused";
@@ -318,7 +322,7 @@ static void drive_candidacy(struct rep *r)
 		return;
 	if (r->suspect.why != why)
 		begin_suspicion(r, why);
-	if (why != former_life && why != nobody_leads) {
+	if (why != former_life && why != gave_up && why != nobody_leads) {
 		if (vouched_for(r, &all_answered)) {
 			/* Let be, and ask again before long. */
 			if (r->now_ns - r->suspect.asked_ns >= r->conf.failure_timeout_ns / 4)

@@ -110,6 +110,7 @@ struct rep {
 	struct rep_insync cfg;    /* the in-sync set as last known; stays when etcd's state is gone */
 	bool state_gone;
 	uint64_t probe_ns;        /* when a probe was last asked for */
+	uint64_t doubt_ns;        /* since when answers that went through Raft show an older state; 0 = they do not */
 	uint64_t key_gone_ns;     /* since when no leader key is seen; 0 = there is one */
 	uint64_t leader_since_ns; /* when the present leader key was first seen */
 	char last_leader[LEASH_NAME_MAX + 1];

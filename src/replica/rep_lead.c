@@ -165,12 +165,18 @@ static bool of_my_epoch(const struct rep *r, const struct peer *p, const struct 
 	return r->role == REP_ROLE_PRIMARY && p && p->linked && m->epoch == r->epoch && m->conn == p->conn;
 }
 
-/* R11: it had acknowledged more than it says it has, so its disk lost something. */
+/*
+ * R11: it had acknowledged more than it says it has, so its disk lost something. Where its log ends before mine begins
+ * the two cannot be compared, and what it has counts instead. A member of the set lacks nothing that is committed, and
+ * only committed records are ever removed by retention.
+ */
 static bool reports_less(const struct rep *r, const struct peer *p, const struct rep_msg *m)
 {
-	if (m->incarnation == p->acked_incarnation && m->seq < p->acked_high)
+	leash_seq has = m->log_end < r->start ? m->log_end : m->seq;
+
+	if (m->incarnation == p->acked_incarnation && has < p->acked_high)
 		return true;
-	return rep_member(&r->cfg, p->name, m->incarnation) && m->seq < r->commit;
+	return rep_member(&r->cfg, p->name, m->incarnation) && m->seq < MAX2(r->commit, r->start - 1);
 }
 
 void rep_on_joined(struct rep *r, const char *from, const struct rep_msg *m)
@@ -299,7 +305,9 @@ static void drive_stalled(struct rep *r)
 		if (p->join != JOIN_JOINED || p->have >= r->end)
 			continue;
 		if (r->now_ns - MAX2(p->streamed_ns, p->progress_ns) > r->conf.failure_timeout_ns / 2) {
-			if (p->fed_by_relay)
+			if (p->have + 1 < r->start)
+				send_lead(r, p); /* retention was faster: it needs a fresh copy */
+			else if (p->fed_by_relay)
 				rep_unchain(r, p); /* a broken chain falls back to star */
 			else
 				rep_stream_from(r, p, p->have + 1);

@@ -1,8 +1,9 @@
 /*
  * What is known of etcd, and the one transaction that may be under way.
  *
- * Reads and watches are hints and may be old; only an answer that went through Raft (view->authoritative) convicts
- * etcd of having gone back in time (R4a). A transaction whose answer is missing stays possible until one of its guards
+ * Reads and watches are hints and may be old; only answers that went through Raft (view->authoritative) convict etcd of
+ * having gone back in time (R4a), and only when they insist: one that was asked for before may have been overtaken by a
+ * watch, or by the LEAD of a newer epoch. While in doubt nothing is written to etcd. A transaction whose answer is missing stays possible until one of its guards
  * is seen changed (R0a): it is repeated with the same guards and the same content until then. Whether it was ours that
  * changed them is read off the content: (epoch, version) and the members are written by nobody else.
  */
@@ -10,6 +11,7 @@
 
 #define TXN_RETRY_MIN_NS (50 * UINT64_C(1000000))
 #define TXN_RETRY_MAX_NS (500 * UINT64_C(1000000))
+#define DOUBT_NS         (5 * UINT64_C(1000000000)) /* longer than any answer of etcd is waited for */
 
 /* ------------------------------------------------------------------------------------------- is the view credible? */
 
@@ -35,24 +37,38 @@ static const char *went_back(const struct rep *r, const struct rep_view *v)
 	return NULL;
 }
 
+/* @v is older than what was seen. True: etcd says so for longer than an answer can have been on its way. */
+static bool insists(struct rep *r, const struct rep_view *v)
+{
+	if (v->authoritative && r->doubt_ns && r->now_ns - r->doubt_ns > DOUBT_NS)
+		return true;
+	if (v->authoritative && r->doubt_ns == 0) {
+		r->doubt_ns = r->now_ns;
+		r->probe_ns = 0; /* one that is asked for now cannot be overtaken by what is known now */
+	}
+	ask_probe(r);
+	return false;
+}
+
 static bool view_credible(struct rep *r, const struct rep_view *v)
 {
-	const char *why;
+	const char *why = NULL;
 
-	if (v->insync.present && v->insync.recovery > r->want.recovery)
+	if (v->insync.present && v->insync.recovery > r->want.recovery) {
+		r->doubt_ns = 0;
 		return true; /* an operator's word: `leash recover` */
-	if (!v->insync.present) {
-		if (v->revision >= r->want.etcd_revision || v->authoritative)
-			return r->role != REP_ROLE_HALTED;
-		ask_probe(r);
+	}
+	if (v->insync.present)
+		why = went_back(r, v);
+	else if (v->revision < r->want.etcd_revision && !insists(r, v))
+		return false;
+	if (why) {
+		if (r->role != REP_ROLE_HALTED && insists(r, v))
+			rep_halt(r, why);
 		return false;
 	}
-	why = went_back(r, v);
-	if (why && v->authoritative)
-		rep_halt(r, why);
-	else if (why)
-		ask_probe(r);
-	return !why && r->role != REP_ROLE_HALTED;
+	r->doubt_ns = 0;
+	return r->role != REP_ROLE_HALTED;
 }
 
 static bool view_foreign(struct rep *r, const struct rep_view *v)
@@ -184,6 +200,10 @@ void rep_drive_txn(struct rep *r)
 {
 	struct txn_state *t = &r->txn;
 
+	if (r->doubt_ns) {
+		ask_probe(r);
+		return;
+	}
 	if (!t->active || t->in_flight)
 		return;
 	if (needs_own_lease(t->txn.kind)) {
@@ -229,9 +249,11 @@ static void txn_resolved(struct rep *r, bool took, const struct rep_insync *old)
 			rep_note(r, REP_NOTE_FOUNDED, NULL, 0, 0, NULL);
 		break;
 	case REP_TXN_TAKEOVER:
-		if (!took)
-			rep_note(r, REP_NOTE_LOST, r->view.leader.node, t->insync.epoch, 0, NULL);
-		if (r->role == REP_ROLE_CANDIDATE && !took)
+		/* Two candidates may have asked for the same set: the winner's run id in `leader` tells them apart, and
+		 * act_on_view() acts on it. Its key may also be gone again: then it is to be asked for anew. */
+		if (!r->view.leader.present || r->view.leader.run != r->conf.run)
+			rep_note(r, REP_NOTE_LOST, r->view.leader.present ? r->view.leader.node : "", t->insync.epoch, 0, NULL);
+		if (r->role == REP_ROLE_CANDIDATE)
 			rep_set_role(r, REP_ROLE_SECONDARY);
 		break;
 	case REP_TXN_CHANGE:

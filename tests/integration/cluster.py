@@ -1,12 +1,12 @@
 """A whole cluster and its producers for the fault tests, on top of leashtest.py."""
 
 import os
-import signal
 import subprocess
 import threading
 import time
 
-from leashtest import BUILD, Client, ConnectionLost, Etcd, Node, Process, RespError, free_ports, wait_for
+from leashtest import (BUILD, ETCD, Client, ConnectionLost, Etcd, Node, Process, RespError, Skip, free_ports,
+                       wait_for)
 
 SLOW = float(os.environ.get("LEASH_TEST_SLOW", "1"))  # stretches every deadline (sanitizers)
 
@@ -45,11 +45,58 @@ class Gateway(Process):
         return Client("127.0.0.1", self.port, timeout_s=90 * SLOW)
 
 
+class EtcdMembers(Etcd):
+    """Three members of one etcd cluster; itself no process. Asks whoever answers."""
+
+    def __init__(self, test, n=3):
+        if not os.access(ETCD, os.X_OK):
+            raise Skip("no etcd here")
+        ports = free_ports(2 * n)
+        peers = ["http://127.0.0.1:%d" % p for p in ports[n:]]
+        self.urls = ["http://127.0.0.1:%d" % p for p in ports[:n]]
+        self.url = ",".join(self.urls)
+        self.members = []
+        for i, (url, peer) in enumerate(zip(self.urls, peers)):
+            self.members.append(Process(test, "etcd%d" % i, [
+                ETCD, "--name=e%d" % i, "--data-dir=" + os.path.join(test.dir, "etcd%d" % i), "--listen-client-urls=" + url,
+                "--advertise-client-urls=" + url, "--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
+                "--initial-cluster=" + ",".join("e%d=%s" % m for m in enumerate(peers)),
+                "--initial-cluster-token=" + test.dir, "--heartbeat-interval=50", "--election-timeout=500", "--logger=zap"]))
+            self.members[i].start()
+        self.wait_ready()
+
+    def post(self, path, body, timeout_s=2):
+        failed = None
+        for url, member in zip(self.urls, self.members):
+            if member.running():
+                try:
+                    return self.post_to(url, path, body, timeout_s)
+                except OSError as e:
+                    failed = e
+        raise failed or OSError("no member runs")
+
+    def leading(self):
+        """The index of the member that leads; None: nobody, or they do not agree."""
+        said = []
+        for url, member in zip(self.urls, self.members):
+            if member.running():
+                try:
+                    status = self.post_to(url, "/v3/maintenance/status", {}, 2)
+                    said.append((status.get("leader"), status["header"]["member_id"]))
+                except OSError:
+                    pass  # not ready yet
+        names = {leader for leader, _ in said}
+        if len(names) != 1 or names & {None, "0"}:
+            return None
+        ids = [m for _, m in said]
+        return ids.index(names.pop()) if len(said) == len(self.members) and names <= set(ids) else None
+
+
 class Cluster:
     """etcd, nodes P1 S1 S2 and a gateway, started, everybody in sync."""
 
-    def __init__(self, test, n=3, gateway=True, **options):
-        self.etcd = Etcd(test)
+    def __init__(self, test, n=3, gateway=True, etcd=None, **options):
+        self.etcd = etcd or Etcd(test)
         names = ["P1"] + ["S%d" % i for i in range(1, n)]
         options.setdefault("founders", ",".join(names))
         options.setdefault("lease_ttl", "5")

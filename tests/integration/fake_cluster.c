@@ -1,20 +1,21 @@
 /*
- * fake-cluster ENGINE NODES: nodes that speak the peer protocol and share one log in memory, for tests of what talks to
- * nodes. Whoever leads appends, with the real deduplication; answers leave after a delay, so that a crash or a change of
- * lead finds messages on their way, appended and not answered.
+ * fake-cluster ENGINE NODE...: nodes that speak the peer protocol and share one log in memory, for tests of what
+ * talks to nodes. Whoever leads appends, with the real deduplication; answers leave after a delay, so that a
+ * crash or a change of lead finds messages on their way, appended and not answered.
  *
- * It says "node NAME 127.0.0.1:PORT" for each, then "ready", and takes commands, one per line, each answered by a line:
- *   lead NAME EPOCH    this node leads, the others follow; the connections of the old one break, with what it had to answer
- *   depose             nobody leads
- *   crash NAME         its connections break, what was not answered never is; new ones are refused
+ * It says "node NAME 127.0.0.1:PORT" for each, then "ready", and takes commands, one per line, each answered by
+ * a line:
+ *   lead NAME EPOCH  this node leads, the others follow; connections of the old one break, answers are lost
+ *   depose           nobody leads
+ *   crash NAME       its connections break, what was not answered never is; new ones are refused
  *   revive NAME
- *   mute NAME          it hears and does, and says nothing more (a stopped process)
- *   hold on|off        HOLD to every append
- *   replicas N         n_insync in STATUS (min_insync is 2)
- *   forget             deduplication forgets everything
- *   delay MS           of answers
- *   stats              "stats appends=N known=N refused=N reads=N"
- *   dump               "rec SEQ VALUE" for each record, then "end"
+ *   mute NAME        it does and says nothing more (a stopped process)
+ *   hold on|off      HOLD to every append
+ *   replicas N       n_insync in STATUS (min_insync is 2)
+ *   forget           deduplication forgets everything
+ *   delay MS         of answers
+ *   stats            "stats appends=N known=N refused=N reads=N"
+ *   dump             "rec SEQ VALUE" for each record, then "end"
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -169,13 +170,15 @@ static void tell_all(void)
 
 static leash_seq append(struct bytes body, const struct rec_ident *ident)
 {
-	struct rec_header h = { .body_bytes = (uint32_t)body.len, .epoch = epoch, .seq = ++end, .log_time_ns = end,
+	leash_seq seq = end + 1;
+	struct rec_header h = { .body_bytes = (uint32_t)body.len, .epoch = epoch, .seq = seq, .log_time_ns = seq,
 		.body_hash = rec_body_hash(body) };
-	struct record *r = &records[end];
-	struct rep_rec rec = { .seq = end, .epoch = epoch, .bytes = h.body_bytes, .ident = *ident };
+	struct record *r = &records[seq];
+	struct rep_rec rec = { .seq = seq, .epoch = epoch, .bytes = h.body_bytes, .ident = *ident };
 
-	if (end >= RECORDS_MAX)
+	if (seq >= RECORDS_MAX)
 		die("log is full");
+	end = seq;
 	rec_header_seal(&h, chain);
 	chain = h.chain;
 	rec_header_encode(&h, r->header);

@@ -175,7 +175,10 @@ class Etcd(Process):
         wait_for(lambda: "header" in self.post("/v3/kv/txn", {}), "etcd is ready")
 
     def post(self, path, body, timeout_s=5):
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode())
+        return self.post_to(self.url, path, body, timeout_s)
+
+    def post_to(self, url, path, body, timeout_s):
+        request = urllib.request.Request(url + path, json.dumps(body).encode())
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=timeout_s) as answer:
             return json.load(answer)
@@ -190,6 +193,10 @@ class Etcd(Process):
 
     def delete(self, key):
         self.post("/v3/kv/deleterange", {"key": _b64(key)})
+
+    def delete_all(self):
+        """etcdctl del "" --prefix"""
+        self.post("/v3/kv/deleterange", {"key": "AA==", "range_end": "AA=="})
 
     def leader(self, engine="engine"):
         """The leader key's value as a dict, or None."""

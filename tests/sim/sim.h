@@ -64,6 +64,7 @@ void sim_pause(struct sim *s, const char *node);
 void sim_resume(struct sim *s, const char *node);
 void sim_wipe(struct sim *s, const char *node);   /* of a crashed node: the data directory is gone */
 void sim_freeze_disk(struct sim *s, const char *node, bool frozen); /* writes hang */
+void sim_disk_full(struct sim *s, const char *node); /* what is not synced yet found no room */
 void *sim_image(struct sim *s, const char *node); /* copy of a data directory (free()) */
 void sim_restore_image(struct sim *s, const char *node, const void *image); /* of a crashed node */
 void sim_handover(struct sim *s, const char *node, const char *to);

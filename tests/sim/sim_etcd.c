@@ -11,6 +11,11 @@ static uint64_t trip_ns(struct sim *s)
 	return MS / 4 + sim_below(s, 2 * MS);
 }
 
+static uint64_t slow_ns(struct sim *s)
+{
+	return s->swarming && sim_chance(s, 0.05) ? sim_below(s, 900 * MS) : 0;
+}
+
 static bool reachable(const struct sim *s, int node)
 {
 	return !s->etcd.down && !s->nodes[node].etcd_cut;
@@ -185,7 +190,7 @@ static void on_apply(struct sim *s, struct timer *t)
 	if (!server_gone)
 		apply(s, c);
 	if (!c->answer_lost)
-		sim_timer(s, server_gone ? CALL_LIMIT_NS : trip_ns(s), T_TXN_ANSWER, t->a, 0)->data = TAKE(t->data);
+		sim_timer(s, server_gone ? CALL_LIMIT_NS : trip_ns(s) + slow_ns(s), T_TXN_ANSWER, t->a, 0)->data = TAKE(t->data);
 }
 
 static void on_txn_answer(struct sim *s, struct timer *t)
@@ -237,41 +242,53 @@ static void put_node_key(struct sim *s, int node)
 	simetcd_changed(s);
 }
 
-static void deliver_view(struct sim *s, int node, bool authoritative)
+static struct rep_view picture(struct sim *s)
 {
 	struct simetcd *e = &s->etcd;
-	struct rep_view v = e->now;
-	struct rep_event ev = { .kind = REP_EV_VIEW, .view = &v };
 
-	if (!authoritative && s->swarming && e->n_old && sim_chance(s, s->p_stale)) {
-		uint32_t back = 1 + (uint32_t)sim_below(s, MIN2(e->n_old, 5u));
-
-		v = e->old[(e->n_old - back) % SIM_HISTORY_MAX];
-	}
-	v.authoritative = authoritative;
-	simnode_feed(s, node, &ev);
+	if (!s->swarming || !e->n_old || !sim_chance(s, s->p_stale))
+		return e->now;
+	return e->old[(e->n_old - 1 - (uint32_t)sim_below(s, MIN2(e->n_old, 5u))) % SIM_HISTORY_MAX];
 }
 
+/* What an answer says was true when etcd made it; a watch or a message of a new primary may overtake it on its way. */
 static void on_read_answer(struct sim *s, struct timer *t)
 {
-	s->nodes[t->a].read_busy = false;
-	if (!reachable(s, t->a) || t->x != s->etcd.generation)
+	struct rep_view *v = t->data;
+	struct rep_event ev = { .kind = REP_EV_VIEW, .view = v };
+
+	if (!v) {
+		if (!reachable(s, t->a) || t->x != s->etcd.generation) {
+			s->nodes[t->a].read_busy = false;
+			return;
+		}
+		v = malloc(sizeof *v);
+		must(v);
+		if (t->b)
+			put_node_key(s, t->a);
+		*v = t->b ? s->etcd.now : picture(s);
+		v->authoritative = t->b;
+		sim_timer(s, trip_ns(s) + slow_ns(s), T_READ_ANSWER, t->a, t->b)->data = v;
 		return;
-	if (t->b)
-		put_node_key(s, t->a);
-	deliver_view(s, t->a, t->b);
+	}
+	s->nodes[t->a].read_busy = false;
+	simnode_feed(s, t->a, &ev);
 }
 
 static void on_watch(struct sim *s, struct timer *t)
 {
 	struct simnode *n = &s->nodes[t->a];
+	struct rep_view v;
+	struct rep_event ev = { .kind = REP_EV_VIEW, .view = &v };
 
 	if (!reachable(s, t->a)) { /* made anew when etcd is back */
 		(void)sim_timer(s, 100 * MS, T_WATCH, t->a, 0);
 		return;
 	}
 	n->watch_busy = false;
-	deliver_view(s, t->a, false);
+	v = picture(s);
+	v.authoritative = false;
+	simnode_feed(s, t->a, &ev);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- leases */

@@ -127,6 +127,8 @@ static void note(struct sim *s, int i, const struct rep_note *note)
 		note->node, note->epoch, note->seq, note->text ? ": " : "", note->text ? note->text : "");
 	if (note->kind == REP_NOTE_VIOLATION)
 		sim_broken(s, "%s: %s", s->nodes[i].name, note->text);
+	if (note->kind == REP_NOTE_HALTED && s->swarming) /* no random fault takes etcd back in time */
+		sim_broken(s, "%s stands aside: %s", s->nodes[i].name, note->text);
 	if (note->kind == REP_NOTE_PRIMARY) {
 		s->stats.takeovers++;
 		simcheck_epoch(s, i, note->epoch, s->nodes[i].run);
@@ -383,6 +385,18 @@ void sim_freeze_disk(struct sim *s, const char *node, bool frozen)
 {
 	s->nodes[sim_index(s, node)].disk_frozen = frozen;
 	simnode_kick_disk(s, sim_index(s, node));
+}
+
+void sim_disk_full(struct sim *s, const char *node)
+{
+	struct simnode *n = &s->nodes[sim_index(s, node)];
+	struct rep_event ev = { .kind = REP_EV_FULL, .seq = n->disk.synced };
+
+	n->disk.end = n->disk.synced;
+	for (uint32_t k = n->op_head; k != n->op_tail; k++)
+		n->ops[k % LOGOPS_MAX].seq = MIN2(n->ops[k % LOGOPS_MAX].seq, n->disk.end);
+	sim_say(s, sim_index(s, node), "finds its disk full: log end %" PRIu64, n->disk.end);
+	simnode_feed(s, sim_index(s, node), &ev);
 }
 
 struct image {

@@ -522,6 +522,51 @@ START_TEST(a8_late_hand_over_makes_no_second_primary_of_an_epoch)
 }
 END_TEST
 
+/* A takeover took effect, unanswered, and its lease ran out before the winner heard of it: it asks again. */
+START_TEST(takeover_won_and_lost_unseen_is_asked_for_again)
+{
+	struct sim *s = three();
+
+	sim_crash(s, "S2");
+	ck_assert(sim_run_until(s, two_in_sync, 3000));
+	sim_txn_fault(s, "S1", SIM_FAULT_LATE, 300);
+	sim_crash(s, "P1");
+	sim_run(s, 200);
+	sim_cut_etcd(s, "S1", true);
+	sim_run(s, 200);
+	ck_assert_uint_eq(sim_insync(s)->epoch, 2);
+	sim_expire_lease(s, "S1");
+	sim_start(s, "S2");
+	sim_run(s, 2000);
+	sim_cut_etcd(s, "S1", false);
+	ck_assert(leads(s, "S1", 10000));
+	sim_start(s, "P1");
+	all_well(s);
+}
+END_TEST
+
+/* A primary that stepped down for its disk leads again when nobody else may. */
+START_TEST(only_member_leads_again_after_a_full_disk)
+{
+	struct sim *s = sim_new((struct sim_opts){ .seed = 1, .nodes = 2, .min_insync = 1 });
+	int op;
+
+	ck_assert(sim_run_until(s, two_in_sync, 5000));
+	ck_assert(leads(s, "P1", 2000));
+	sim_crash(s, "S1");
+	op = sim_append(s, "P1", "pay/6", "hello");
+	ck_assert(answered(s, op, 5000));
+	op = sim_append(s, "P1", "pay/7", "hello");
+	for (int i = 0; i < 100 && sim_status(s, "P1")->log_end == sim_status(s, "P1")->durable; i++)
+		sim_run(s, 1);
+	sim_disk_full(s, "P1");
+	ck_assert_ptr_null(sim_primary(s));
+	ck_assert(leads(s, "P1", 10000));
+	ck_assert(answered(s, op, 5000));
+	sim_free(s);
+}
+END_TEST
+
 /* A10: etcd comes back from a backup: the nodes stand aside and cut nothing, until an operator's word. */
 START_TEST(a10_restored_etcd_makes_nodes_stand_aside)
 {
@@ -694,6 +739,8 @@ int main(void)
 	tcase_add_test(t, a6_older_connection_cuts_nothing);
 	tcase_add_test(t, a7_empty_node_joins_only_with_the_whole_log);
 	tcase_add_test(t, a8_late_hand_over_makes_no_second_primary_of_an_epoch);
+	tcase_add_test(t, takeover_won_and_lost_unseen_is_asked_for_again);
+	tcase_add_test(t, only_member_leads_again_after_a_full_disk);
 	tcase_add_test(t, a10_restored_etcd_makes_nodes_stand_aside);
 	tcase_add_test(t, b2_deleted_keys_stop_nobody_and_found_nothing);
 	tcase_add_test(t, b6_restored_image_becomes_another_incarnation);

@@ -169,7 +169,7 @@ static void io_fetch(void *ctx, const char *node, leash_seq first, leash_seq las
 	p->from = index_of(node);
 	ck_assert(first <= last && last <= n->durable);
 	p->drv_recs = calloc(last - first + 1, sizeof(struct drv_rec *));
-	for (leash_seq s = first; s <= last; s++)
+	for (leash_seq s = first; s <= last && first >= n->start; s++)
 		p->drv_recs[p->n++] = drv_rec_ref(n->log[s]);
 }
 
@@ -409,7 +409,7 @@ static void deliver(struct world *w, struct post *p)
 		drv_event(n->d, &ev);
 		break;
 	case POST_FETCHED: drv_fetched(n->d, names[p->from], p->drv_recs, p->n, w->now_ns); break;
-	case POST_TRIMMED: drv_trimmed(n->d, p->number, w->now_ns); break;
+	case POST_TRIMMED: drv_trimmed(n->d, p->number, chain_at(n, p->number - 1), w->now_ns); break;
 	}
 }
 
@@ -721,6 +721,86 @@ START_TEST(damaged_chain_is_not_taken)
 }
 END_TEST
 
+/* Retention removed records of a log while it was in use. */
+static void trim(struct node *n, leash_seq start)
+{
+	struct leash_chain base = chain_at(n, start - 1);
+
+	for (leash_seq s = n->start; s < start; s++) {
+		drv_rec_unref(n->log[s]);
+		n->log[s] = NULL;
+	}
+	n->start = start;
+	n->base = base;
+	drv_trimmed(n->d, start, base, n->w->now_ns);
+}
+
+static void link_to_all(struct world *w, int i, bool up)
+{
+	w->cut[i] = !up;
+	for (int b = 0; b < NODES; b++) {
+		if (b == i)
+			continue;
+		link_nodes(w, b, i, up);
+		if (up)
+			link_nodes(w, i, b, true);
+	}
+}
+
+static struct world *s2_is_behind(void)
+{
+	struct world *w = cluster();
+
+	submit(w, 0, NULL, "a", 1);
+	settle(w);
+	link_to_all(w, 2, false);
+	run(w, 2 * NS_PER_S);
+	for (uintptr_t i = 2; i <= 400; i++) {
+		submit(w, 0, NULL, "0123456789012345678901234567890123456789", i);
+		if (i % 50 == 0)
+			settle(w);
+	}
+	expect(w, 0, 400, DRV_ANS_OK, 400);
+	return w;
+}
+
+/* What it lacks was removed by retention in this life of the primary: a fresh copy, whose chain closes. */
+START_TEST(fresh_copy_after_retention)
+{
+	struct world *w = s2_is_behind();
+
+	trim(&w->nodes[0], 200);
+	link_to_all(w, 2, true);
+	post_views(w);
+	run(w, 3 * NS_PER_S);
+	ck_assert_int_eq(w->nodes[2].n_violations, 0);
+	ck_assert_uint_eq(w->nodes[2].start, 200);
+	ck_assert_uint_eq(w->nodes[2].end, 400);
+	ck_assert(leash_chain_eq(chain_at(&w->nodes[2], 400), chain_at(&w->nodes[0], 400)));
+	ck_assert_uint_eq(w->etcd.insync.n_members, NODES);
+	world_free(w);
+}
+END_TEST
+
+/* The same, but the removal is under way while it joins. */
+START_TEST(retention_overtakes_a_stream)
+{
+	struct world *w = s2_is_behind();
+
+	w->nodes[0].send_full = true;
+	link_to_all(w, 2, true);
+	post_views(w);
+	settle(w);
+	trim(&w->nodes[0], 200);
+	w->nodes[0].send_full = false;
+	run(w, 4 * NS_PER_S);
+	ck_assert_uint_eq(w->nodes[2].start, 200);
+	ck_assert_uint_eq(w->nodes[2].end, 400);
+	ck_assert_uint_eq(w->etcd.insync.n_members, NODES);
+	world_free(w);
+}
+END_TEST
+
 /* The disk of a follower is full: what was dropped is asked for again later. */
 START_TEST(disk_full_at_a_follower)
 {
@@ -751,5 +831,7 @@ UNIT_MAIN("driver", {
 	tcase_add_test(tc, full_output_goes_on_when_writable);
 	tcase_add_test(tc, io_that_calls_back_from_inside);
 	tcase_add_test(tc, damaged_chain_is_not_taken);
+	tcase_add_test(tc, fresh_copy_after_retention);
+	tcase_add_test(tc, retention_overtakes_a_stream);
 	tcase_add_test(tc, disk_full_at_a_follower);
 })

@@ -48,6 +48,7 @@ struct t {
 	struct leash_chain chains[2048];
 	/* what was told */
 	leash_seq durable, cut, full_end, trimmed;
+	struct leash_chain trimmed_base;
 	bool was_cut, was_full, was_failed;
 	uint64_t meta_ticket, room;
 	leash_id incarnation;
@@ -87,7 +88,11 @@ static void on_full(void *ctx, leash_seq end, struct leash_chain chain)
 	t->full_end = end;
 	ck_assert(leash_chain_eq(chain, t->chains[end]));
 }
-static void on_trimmed(void *ctx, leash_seq start) { ((struct t *)ctx)->trimmed = start; }
+static void on_trimmed(void *ctx, leash_seq start, struct leash_chain base)
+{
+	((struct t *)ctx)->trimmed = start;
+	((struct t *)ctx)->trimmed_base = base;
+}
 static void on_incarnation(void *ctx, leash_id id, leash_seq end, struct leash_chain chain)
 {
 	struct t *t = ctx;
@@ -402,6 +407,7 @@ START_TEST(retention_keeps_what_is_needed)
 	WAIT(t, t->trimmed > 1);
 	ck_assert_uint_le(t->trimmed, 600);
 	ck_assert_uint_gt(t->trimmed, 300);
+	ck_assert(leash_chain_eq(t->trimmed_base, t->chains[t->trimmed - 1]));
 	t_free(t);
 }
 END_TEST

@@ -86,7 +86,7 @@ static struct rep_msg replica(enum rep_msg_type type)
 	}
 	if (type == REP_MSG_HEARS)
 		m.flags = REP_F_HEARS | REP_F_MOVES;
-	if (type == REP_MSG_BEAT)
+	if (type == REP_MSG_LEAD || type == REP_MSG_BEAT || type == REP_MSG_RESET || type == REP_MSG_DAMAGED) /* a primary's */
 		m.flags = REP_F_HOLDING | REP_F_SERVING;
 	return m;
 }

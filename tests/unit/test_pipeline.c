@@ -1,6 +1,6 @@
 /*
- * The pipeline: what is sent and answered while primaries come and go. Each test is a story; what everybody said stands
- * in a trace that is compared as text:
+ * The pipeline: what is sent and answered while primaries come and go. Each test is a story; what everybody
+ * said stands in a trace that is compared as text:
  *
  *     >1 A2 s1.1o            token 1 is sent on connection A2: session 1, counter 1, opening
  *     >2 A2 pay/7            token 2: the client's own id
@@ -558,8 +558,9 @@ START_TEST(results_that_make_no_sense_are_ignored)
 END_TEST
 
 /*
- * Storm: a model of a primary with a dedup table by (session, counter), connections that break anywhere, refusals. However
- * it goes: every message has one answer, and every message answered ok is in the log once, at that place, in order.
+ * Storm: a model of a primary with a dedup table by (session, counter), connections that break anywhere,
+ * refusals. However it goes: every message has one answer, and every message answered ok is in the log once, at
+ * that place, in order.
  */
 struct storm {
 	uint64_t rnd;

@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Files of a node cut, flipped or deleted at random places while it is down: segments, digests, metadata, marks.
+
+The node then heals from its peers, or ends with 65 and says why, or answers that a stretch of its log is damaged (a
+segment finished long ago is not read again at a start); it never crashes and never shows a wrong record, also not while
+it heals; and what the cluster had committed stays as it was, and grows meanwhile.
+
+$LEASH_DAMAGES is how many cases are tried (60), $LEASH_SEED chooses them (1; 0: others each time).
+"""
+
+import glob
+import os
+import random
+import shutil
+import signal
+
+from cluster import SLOW, Cluster, entries, leash, seq_of
+from leashtest import Failed, RespError, run, wait_for
+
+CASES = int(os.environ.get("LEASH_DAMAGES", "60"))
+SEED = int(os.environ.get("LEASH_SEED", "1")) or random.randrange(1, 1 << 30)
+DAMAGED_HERE = "this stretch of the log is damaged here"
+RECORDS = 3000  # some ten segments
+KINDS = ("seg", "seg", "last seg", "dig", "meta", "mark")
+
+
+class Damaged(Exception):
+    """The node says that it cannot read what is asked for."""
+
+
+class Truth:
+    """What was acknowledged: the only log there may be."""
+
+    def __init__(self, c, rng):
+        self.c, self.rng, self.log = c, rng, []
+
+    def append(self, n):
+        with self.c.gateway.client() as r:
+            values = [b"%d:%s" % (len(self.log) + i, bytes(self.rng.choices(b"abcdef\0\r\n", k=self.rng.randrange(200))))
+                      for i in range(n)]
+            for i, v in enumerate(values):
+                r.send("XADD", "engine", "IDMP", "p", str(len(self.log) + i), "*", "v", v)
+            for v in values:
+                self.log.append((seq_of(r.read()), [b"v", v]))
+
+    def check(self, shown):
+        """True when all of it is there. Everything that is shown must be right."""
+        for seq, fields in shown:
+            assert (seq, fields) == self.log[seq - 1], "record %d is wrong: %r" % (seq, fields)
+        return len(shown) == len(self.log)
+
+
+def segments(directory):
+    return sorted(glob.glob(os.path.join(directory, "*.seg")))  # their names have leading zeroes
+
+
+def oldest(directory):
+    return (segments(directory) or [None])[0]
+
+
+def pick(rng, node):
+    kind = rng.choice(KINDS)
+    if kind == "last seg" and segments(node.dir):
+        return segments(node.dir)[-1]
+    names = glob.glob(os.path.join(node.dir, "*." + kind)) or glob.glob(os.path.join(node.dir, kind))
+    return rng.choice(sorted(names)) if names else os.path.join(node.dir, "meta")
+
+
+def used_bytes(path):
+    """Up to the zeroes at its end: damage there would hit nothing."""
+    with open(path, "rb") as f:
+        return len(f.read().rstrip(b"\0"))
+
+
+def damage(rng, path):
+    size = os.path.getsize(path)
+    used = max(1, min(size, used_bytes(path) + 64))
+    at = rng.randrange(used)
+    how = rng.choice(("cut", "bit", "bit", "bytes", "zeroes", "empty", "gone"))
+    if how == "gone" and path == oldest(os.path.dirname(path)):
+        how = "empty"  # a log without its oldest segment is one that retention has shortened
+    if how == "gone":
+        os.unlink(path)
+        return how
+    with open(path, "r+b") as f:
+        if how in ("cut", "empty"):
+            f.truncate(at if how == "cut" else 0)
+        else:
+            f.seek(at)
+            old = f.read(1)
+            f.seek(at)
+            f.write({"bit": bytes([old[0] ^ 1 << rng.randrange(8)]) if old else b"\x01",
+                     "bytes": rng.randbytes(1 + rng.randrange(600)), "zeroes": bytes(1 + rng.randrange(6000))}[how])
+    return "%s at %d" % (how, at)
+
+
+def outcome(c, truth, node):
+    """None: not yet. What it shows on the way must be right, too."""
+    if not node.running():
+        return "exit 65"
+    if node.node not in c.etcd.insync() or not node.status()["in_sync"]:
+        shows_nothing_wrong(truth, node)
+        return None
+    return "whole" if shows_nothing_wrong(truth, node) else None
+
+
+def shows_nothing_wrong(truth, node):
+    try:
+        return truth.check(entries(node))
+    except RespError as e:
+        if DAMAGED_HERE in str(e):
+            raise Damaged()
+        assert e.code == "TRYAGAIN", e
+    return False
+
+
+def start_and_see(c, truth, node, done):
+    seen = len(node.output())
+    node.start(wait=False)
+    truth.append(5)
+    try:
+        return wait_for(lambda: outcome(c, truth, node), "it heals", 40 * SLOW), node.output()[seen:]
+    except Damaged:
+        return "not shown", node.output()[seen:]
+    except Failed:
+        raise Failed("%s does not heal after %s: it says\n%s" % (node.node, done, node.output()[seen:][-3000:]))
+
+
+def one(c, truth, rng, node, tally):
+    node.signal(rng.choice((signal.SIGTERM, signal.SIGKILL)))
+    node.wait()
+    done = []
+    for _ in range(rng.choice((1, 1, 1, 2))):
+        path = pick(rng, node)
+        if os.path.exists(path):
+            done.append("%s: %s" % (os.path.basename(path), damage(rng, path)))
+    truth.append(rng.randrange(20))
+    how, out = start_and_see(c, truth, node, done)
+    if how == "whole":
+        how = "set aside" if "damage" in out else "went on"
+        tally[how] += 1
+        return
+    tally[how] += 1
+    if how == "exit 65":
+        assert node.popen.returncode == 65, "ended with %d after %s:\n%s" % (node.popen.returncode, done, out)
+        assert ": error: " in out and node.dir in out, out
+    else:
+        assert leash("log", "verify", node.dir, check=False).returncode != 0, done
+        node.kill()
+    shutil.rmtree(node.dir)  # what an operator does who has looked at the evidence: the peers give a new copy
+    assert start_and_see(c, truth, node, "a new directory")[0] == "whole"
+
+
+def main(test):
+    print("LEASH_SEED=%d" % SEED, flush=True)
+    rng = random.Random(SEED)
+    c = Cluster(test, lease_ttl="2", failure_timeout="500ms", disk_timeout="1900ms", segment_bytes="64K", max_record_bytes="4K",
+                cache_bytes="1M")
+    truth = Truth(c, rng)
+    truth.append(RECORDS)
+    c.wait_in_sync()
+    tally = {"exit 65": 0, "set aside": 0, "went on": 0, "not shown": 0}
+    for _ in range(CASES):
+        primary = c.wait_primary()
+        node = rng.choice([n for n in c.nodes if n is not primary] * 3 + [primary])
+        one(c, truth, rng, node, tally)
+    c.wait_in_sync()
+    for n in c.nodes:
+        wait_for(lambda: truth.check(entries(n)), "%s shows what was acknowledged" % n.node)
+        leash("log", "verify", n.dir)
+    print(", ".join("%s: %d" % t for t in tally.items()))
+    assert CASES < 30 or all(tally.values()), "the cases are not what they are meant to be"
+
+
+if __name__ == "__main__":
+    run(main)

@@ -7,5 +7,5 @@ from faults import main
 from leashtest import run
 
 if __name__ == "__main__":
-    sys.argv[1:] = ["kills_in_chain"]
+    sys.argv[1:] = ["kills_in_chain", "deaths_in_chain"]
     run(main)

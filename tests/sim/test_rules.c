@@ -371,6 +371,28 @@ START_TEST(a1_late_shrink_fails_its_guards)
 }
 END_TEST
 
+/* A2: a promise never goes back. S1 asks for an epoch and hears nothing; S2 takes a higher one and commits with S1's help;
+ * then S1 learns that its own attempt is lost. The old primary must find no ear. */
+START_TEST(a2_a_promise_never_goes_back)
+{
+	struct sim *s = three();
+	int op;
+
+	sim_txn_fault(s, "S1", SIM_FAULT_LATE, 1500);
+	sim_pause(s, "P1");
+	ck_assert(leads(s, "S2", 3000));
+	ck_assert_uint_ge(sim_notes(s, "S1", REP_NOTE_CAMPAIGN), 1);
+	op = sim_append(s, "S2", "pay/7", "hello");
+	ck_assert(answered(s, op, 500));
+	sim_run(s, 2000); /* S1's attempt arrives now, and fails */
+	sim_resume(s, "P1");
+	sim_run(s, 3000);
+	ck_assert_uint_ge(sim_insync(s)->epoch, 2);
+	ck_assert_uint_eq(sim_notes(s, "S1", REP_NOTE_CUT), 0);
+	all_well(s);
+}
+END_TEST
+
 /* A2, A3: asking is no promise. A candidate whose request was lost goes on acknowledging the old primary, so a false
  * suspicion as etcd goes away does not stop commits for the whole outage. */
 START_TEST(a3_false_suspicion_while_etcd_goes_away)
@@ -442,6 +464,32 @@ START_TEST(a5_an_epoch_belongs_to_one_process_life)
 	ck_assert(answered(s, b, 10000));
 	ck_assert_uint_ge(sim_insync(s)->epoch, 2);
 	ck_assert_uint_ne(sim_answer(s, a), sim_answer(s, b));
+	all_well(s);
+}
+END_TEST
+
+/* A5, second trace: the restarted primary does not know that it was requiring S2; the addition that its former life
+ * asked for must not take effect any more. */
+START_TEST(a5_a_former_life_changes_nothing)
+{
+	struct sim *s = three();
+
+	sim_crash(s, "S2");
+	ck_assert(sim_run_until(s, two_in_sync, 3000));
+	sim_txn_fault(s, "P1", SIM_FAULT_LATE, 4000);
+	sim_start(s, "S2");
+	for (int i = 0; i < 2000 && sim_notes(s, "P1", REP_NOTE_CAUGHT_UP) < 1; i++)
+		sim_run(s, 1);
+	ck_assert_uint_eq(sim_insync(s)->n_members, 2);
+	sim_crash(s, "P1");
+	sim_crash(s, "S2");
+	sim_start(s, "P1");
+	ck_assert(answered(s, sim_append(s, "P1", "pay/7", "hello"), 3000));
+	ck_assert_uint_eq(sim_insync(s)->epoch, 2);
+	sim_run(s, 5000); /* the addition arrives: its guards are gone */
+	ck_assert_uint_eq(sim_insync(s)->epoch, 2);
+	ck_assert_uint_eq(sim_insync(s)->n_members, 2);
+	sim_start(s, "S2");
 	all_well(s);
 }
 END_TEST
@@ -733,9 +781,11 @@ int main(void)
 	tcase_add_test(t, wiped_node_is_not_electable_before_it_has_caught_up);
 	tcase_add_test(t, chain_forwards_and_falls_back_to_star);
 	tcase_add_test(t, a1_late_shrink_fails_its_guards);
+	tcase_add_test(t, a2_a_promise_never_goes_back);
 	tcase_add_test(t, a3_false_suspicion_while_etcd_goes_away);
 	tcase_add_test(t, a4_unanswered_addition_keeps_its_member_required);
 	tcase_add_test(t, a5_an_epoch_belongs_to_one_process_life);
+	tcase_add_test(t, a5_a_former_life_changes_nothing);
 	tcase_add_test(t, a6_older_connection_cuts_nothing);
 	tcase_add_test(t, a7_empty_node_joins_only_with_the_whole_log);
 	tcase_add_test(t, a8_late_hand_over_makes_no_second_primary_of_an_epoch);

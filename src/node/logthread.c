@@ -40,7 +40,7 @@ void lt_post_seq(struct logthread *lt, enum lt_done_kind kind, leash_seq seq)
 
 	d->seq = seq;
 	d->chain = rlog_chain(lt->w.log);
-	d->room_bytes = lt_room(lt);
+	d->room_bytes = lt->w.room_told = lt_room(lt);
 	d->incarnation = lt->w.meta.incarnation;
 	__atomic_store_n(&lt->durable, rlog_durable(lt->w.log), __ATOMIC_RELEASE);
 	lt_post(lt, d);

@@ -120,6 +120,10 @@ uint64_t lt_idle(struct logthread *lt)
 	fill_reserve(lt);
 	if (!lt->w.failed && !(rlog_reserve_spent(lt->w.log) && lt->w.spare_full) && prepare(lt))
 		return 0;
+	/* Room may be back before anybody noticed that there was none for the next segment: the loop must hear of it, or it
+	 * would refuse appends for ever. */
+	if (lt->w.room_told != UINT64_MAX && lt_room(lt) == UINT64_MAX)
+		lt_post_seq(lt, LT_D_DURABLE, rlog_durable(lt->w.log));
 	note_sizes(lt);
 	if (lt->w.stuck_meta || lt->w.stuck_cut)
 		return LT_AGAIN_NS;

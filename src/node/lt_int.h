@@ -75,6 +75,7 @@ struct lt_writer {
 	leash_seq marked;
 	uint64_t marked_ns, again_ns, reserve_ns;
 	uint64_t last_append_ns;      /* boottime at which the newest record was appended, or the log opened */
+	uint64_t room_told; /* what the loop was last told of lt_room(), bytes */
 	struct lt_cmd *stuck_meta, *stuck_cut; /* found no room */
 	struct rlog_rec recs[LT_GROUP_MAX];
 };

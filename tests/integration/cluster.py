@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import threading
 import time
 
@@ -226,3 +227,18 @@ def check_promises(log, producers):
             assert places[0] > last, "%s:%d is out of order" % (p.name_, i)
             last = places[0]
     assert sum(len(v) for v in where.values()) == len(where), "a message is in the log twice"
+
+
+def run_scenarios(test, scenarios):
+    """One after the other, each with processes of its own; names on the command line choose. What one leaves is kept apart."""
+    for scenario in scenarios:
+        if sys.argv[1:] and scenario.__name__ not in sys.argv[1:]:
+            continue
+        begin = time.monotonic()
+        scenario(test)
+        test.check_alive()
+        test.end()
+        del test.processes[:]
+        for name in os.listdir(test.dir):
+            os.rename(os.path.join(test.dir, name), os.path.join(test.dir, "%s.%s" % (scenario.__name__, name)))
+        print("ok %s: %.0f s" % (scenario.__name__, time.monotonic() - begin), flush=True)

@@ -13,10 +13,9 @@ Names of scenarios may be given as arguments; $LEASH_KILLS is how often a primar
 """
 
 import os
-import sys
 import time
 
-from cluster import Cluster, Producer, check_promises, leash
+from cluster import Cluster, Producer, check_promises, leash, run_scenarios
 from leashtest import run, wait_for
 
 KILLS = int(os.environ.get("LEASH_KILLS", "20"))
@@ -162,17 +161,7 @@ SCENARIOS = [kills, kills_in_chain, deaths, deaths_in_chain, hand_over, etcd_awa
 
 
 def main(test):
-    for scenario in SCENARIOS:
-        if sys.argv[1:] and scenario.__name__ not in sys.argv[1:]:
-            continue
-        begin = time.monotonic()
-        scenario(test)
-        test.check_alive()
-        test.end()
-        del test.processes[:]
-        for name in os.listdir(test.dir):
-            os.rename(os.path.join(test.dir, name), os.path.join(test.dir, "%s.%s" % (scenario.__name__, name)))
-        print("ok %s: %.0f s" % (scenario.__name__, time.monotonic() - begin), flush=True)
+    run_scenarios(test, SCENARIOS)
 
 
 if __name__ == "__main__":

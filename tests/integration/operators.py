@@ -20,12 +20,11 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 
-from cluster import SLOW, Cluster, Gateway, Producer, check_promises, leash
+from cluster import Cluster, Gateway, Producer, SLOW, check_promises, leash, run_scenarios
 from leashtest import BUILD, Etcd, Node, RespError, free_ports, run, wait_for
 
 QUICK = {"lease_ttl": "2", "failure_timeout": "500ms", "disk_timeout": "1900ms"}
@@ -443,17 +442,7 @@ SCENARIOS = [clean_start, keys_deleted, keys_deleted_alive, lost_disk, foreign_d
 
 
 def main(test):
-    for scenario in SCENARIOS:
-        if sys.argv[1:] and scenario.__name__ not in sys.argv[1:]:
-            continue
-        begin = time.monotonic()
-        scenario(test)
-        test.check_alive()
-        test.end()
-        del test.processes[:]
-        for name in os.listdir(test.dir):
-            os.rename(os.path.join(test.dir, name), os.path.join(test.dir, "%s.%s" % (scenario.__name__, name)))
-        print("ok %s: %.0f s" % (scenario.__name__, time.monotonic() - begin), flush=True)
+    run_scenarios(test, SCENARIOS)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ No client sees an error, all logs are equal and whole in the end, and the eviden
 """
 import glob
 import os
-import sys
-import time
 
-from cluster import SLOW, Cluster, Producer, check_promises, leash
+from cluster import Cluster, Producer, SLOW, check_promises, leash, run_scenarios
 from leashtest import run, wait_for
 
 RATE = "4G"  # rests one second between two passes
@@ -134,17 +132,7 @@ SCENARIOS = [secondary, primary, alone]
 
 
 def main(test):
-    for scenario in SCENARIOS:
-        if sys.argv[1:] and scenario.__name__ not in sys.argv[1:]:
-            continue
-        begin = time.monotonic()
-        scenario(test)
-        test.check_alive()
-        test.end()
-        del test.processes[:]
-        for name in os.listdir(test.dir):
-            os.rename(os.path.join(test.dir, name), os.path.join(test.dir, "%s.%s" % (scenario.__name__, name)))
-        print("ok %s: %.0f s" % (scenario.__name__, time.monotonic() - begin), flush=True)
+    run_scenarios(test, SCENARIOS)
 
 
 if __name__ == "__main__":

@@ -81,9 +81,8 @@ struct simnode {
 	leash_seq lost_end;     /* had been durable up to here before damage was set aside */
 
 	/* etcd client */
-	uint64_t lease, lease_asked;
-	bool lease_busy, announce_busy, read_busy, announce_again;
-	uint64_t view_sent; /* revision last delivered by the watch */
+	uint64_t lease;
+	bool announce_busy, read_busy, announce_again;
 	bool watch_busy;
 
 	struct timer *stash; /* what waits for a paused process */

@@ -276,7 +276,7 @@ void simnode_start(struct sim *s, int i)
 		n->disk.meta.incarnation = random_id(s);
 	}
 	n->disk.synced = n->disk.end; /* opening syncs before it calls anything durable (R11) */
-	log = (struct rep_log){ .start = n->disk.start, .end = n->disk.end, .mark = 0, .history = hist,
+	log = (struct rep_log){ .start = n->disk.start, .end = n->disk.end, .history = hist,
 		.log_time_ns = n->disk.end >= n->disk.start ? n->disk.log[n->disk.end].rec.log_time_ns : 0 };
 	log.n_history = history_of(n, hist, ARRAY_SIZE(hist));
 	n->life++;
@@ -287,8 +287,8 @@ void simnode_start(struct sim *s, int i)
 	n->up = true;
 	n->paused = false;
 	n->commit_seen = 0;
-	n->lease = n->lease_asked = n->view_sent = 0;
-	n->lease_busy = n->announce_busy = n->read_busy = n->watch_busy = n->op_busy = n->announce_again = false;
+	n->lease = 0;
+	n->announce_busy = n->read_busy = n->watch_busy = n->op_busy = n->announce_again = false;
 	n->op_head = n->op_tail = 0;
 	memset(n->streams, 0, sizeof n->streams);
 	sim_say(s, i, "starts: log end %" PRIu64 ", promise %" PRIu64, n->disk.end, n->disk.meta.promise);

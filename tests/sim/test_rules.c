@@ -36,6 +36,17 @@ static bool answered(struct sim *s, int op, uint64_t ms)
 	return sim_run_until(s, op_answered, ms);
 }
 
+/* Appends at P1, each answered before the next. */
+static void append_some(struct sim *s, int n)
+{
+	for (int i = 0; i < n; i++) {
+		char id[24];
+
+		(void)snprintf(id, sizeof id, "c/%d", i);
+		ck_assert(answered(s, sim_append(s, "P1", id, id), 2000));
+	}
+}
+
 static const char *watched_node;
 static bool node_leads(struct sim *s)
 {
@@ -334,12 +345,7 @@ START_TEST(chain_forwards_and_falls_back_to_star)
 {
 	struct sim *s = cluster((struct sim_opts){ .seed = 5, .topology = REP_CHAIN });
 
-	for (int i = 0; i < 10; i++) {
-		char id[24];
-
-		(void)snprintf(id, sizeof id, "c/%d", i);
-		ck_assert(answered(s, sim_append(s, "P1", id, id), 2000));
-	}
+	append_some(s, 10);
 	sim_cut(s, "S1", "S2");
 	ck_assert(answered(s, sim_append(s, "P1", "cut/1", "x"), 5000));
 	sim_heal(s);
@@ -505,12 +511,7 @@ START_TEST(a6_older_connection_cuts_nothing)
 	sim_run(s, 20); /* a LEAD is on its way, slowly */
 	sim_delay(s, "P1", "S1", 0);
 	sim_reset_link(s, "P1", "S1");
-	for (int i = 0; i < 10; i++) {
-		char id[24];
-
-		(void)snprintf(id, sizeof id, "c/%d", i);
-		ck_assert(answered(s, sim_append(s, "P1", id, id), 2000));
-	}
+	append_some(s, 10);
 	end = sim_log_end(s, "S1");
 	sim_run(s, 1500);
 	ck_assert_uint_ge(sim_log_end(s, "S1"), end);
@@ -678,12 +679,7 @@ START_TEST(b6_restored_image_becomes_another_incarnation)
 	struct sim *s = three();
 	void *image = sim_image(s, "S2");
 
-	for (int i = 0; i < 10; i++) {
-		char id[24];
-
-		(void)snprintf(id, sizeof id, "c/%d", i);
-		ck_assert(answered(s, sim_append(s, "P1", id, id), 2000));
-	}
+	append_some(s, 10);
 	sim_etcd_down(s, true); /* so that S2 is still in the set when it comes back */
 	sim_crash(s, "S2");
 	sim_restore_image(s, "S2", image);

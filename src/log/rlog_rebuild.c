@@ -255,7 +255,7 @@ static int take_over(struct rlog_rebuild *b)
 	return r != 0 || l->n_damage > 0 || rlog_end(l) != end ? rlog_latch(l, -EIO) : 0;
 }
 
-static int finish(struct rlog_rebuild *b)
+int rlog_rebuild_finish(struct rlog_rebuild *b)
 {
 	uint8_t page[RLOG_SEG_HEADER];
 	int r = flush(b);
@@ -273,8 +273,7 @@ static int finish(struct rlog_rebuild *b)
 	rlog_file_close(&b->out);
 	rlog_win_deinit(&b->own);
 	b->own_there = false;
-	r = take_over(b);
-	return r != 0 ? r : RLOG_REBUILT;
+	return take_over(b);
 }
 
 /* The header of the new file is written last: with it, the file is whole. */
@@ -332,12 +331,12 @@ static int close_chain(struct rlog_rebuild *b)
 	int r = 0;
 
 	if (!b->borrowed)
-		return finish(b);
+		return RLOG_REBUILD_READY;
 	if (b->later)
 		r = base_of(b->l, b->later, &want);
 	if (r != 0)
 		return r;
-	return leash_chain_eq(want, b->at.chain) ? finish(b) : RLOG_E_CHAIN;
+	return leash_chain_eq(want, b->at.chain) ? RLOG_REBUILD_READY : RLOG_E_CHAIN;
 }
 
 /* The last segment of a log that was opened damaged, where it has no good record of its own: is this its end? */
@@ -355,7 +354,7 @@ static int opened_end(struct rlog_rebuild *b, leash_seq *ret_need)
 	}
 	if (b->borrowed || l->mark_unknown || tail.unreadable || b->at.next <= MAX2(l->marks.mark, tail.proof))
 		return RLOG_E_DAMAGED;
-	return finish(b);
+	return RLOG_REBUILD_READY;
 }
 
 static int copy_own(struct rlog_rebuild *b, uint64_t *budget, leash_seq *ret_need)
@@ -429,7 +428,7 @@ static int next_file(struct rlog_rebuild *b)
 	struct rlog_seg_header h = b->h;
 
 	if (b->taken.records > 0)
-		return finish(b); /* what is missing behind it is found when it is looked for again */
+		return RLOG_REBUILD_READY; /* what is missing behind it is found when it is looked for again */
 	h.first = b->at.next;
 	h.base = b->at.chain;
 	h.prev_epoch = b->at.epoch;

@@ -24,7 +24,7 @@
 struct rlog_rebuild;
 
 /* Outcomes beside those of enum rlog_error. */
-#define RLOG_REBUILT 64
+#define RLOG_REBUILD_READY 64
 
 /*
  * Begins with the segment that has record @seq, or lacks it. 0; RLOG_E_GONE: retention has removed it; RLOG_E_DAMAGED: what
@@ -38,7 +38,7 @@ void rlog_rebuild_free(struct rlog_rebuild *b); /* NULL is fine. Removes what is
  *
  *   0               *ret_need = 0: there is more to do. Else: the record that is to come from another node; nothing goes
  *                   on before rlog_rebuild_put().
- *   RLOG_REBUILT    the new segment is in place, durably. A log that was opened damaged is to be closed and opened again.
+ *   RLOG_REBUILD_READY  all records are there: rlog_rebuild_finish(), before anything is appended
  *   RLOG_E_GONE     retention has removed the segment
  *   RLOG_E_CHAIN    what other nodes gave does not lead to what stands behind it here: begin again with another node
  *   RLOG_E_DAMAGED  it cannot be proven (see above)
@@ -53,6 +53,10 @@ int rlog_rebuild_step(struct rlog_rebuild *b, uint64_t bytes_max, leash_seq *ret
  * what is before them; -EMSGSIZE; else as rlog_rebuild_step().
  */
 int rlog_rebuild_put(struct rlog_rebuild *b, const struct rlog_rec *recs, size_t n) _must_check_;
+
+/* Puts the new segment into its place, durably. 0; else as rlog_rebuild_step(). A log that was opened damaged is to be
+ * closed and opened again. Readers must drop what they have open. */
+int rlog_rebuild_finish(struct rlog_rebuild *b) _must_check_;
 
 /* The records that came from other nodes: lowest, highest, how many. 0, 0, 0: none yet. */
 struct rlog_rebuilt {

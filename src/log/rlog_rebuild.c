@@ -485,10 +485,9 @@ int rlog_rebuild_put(struct rlog_rebuild *b, const struct rlog_rec *recs, size_t
 
 struct rlog_rebuilt rlog_rebuild_taken(const struct rlog_rebuild *b)
 {
-	return b->taken;
-}
+	struct rlog_rebuilt taken = b->taken;
 
-bool rlog_rebuild_covers(const struct rlog_rebuild *b, leash_seq seq)
-{
-	return seq >= b->h.first && seq < b->at.next;
+	taken.segment_first = b->h.first;
+	taken.segment_last = b->at.next - 1;
+	return taken;
 }

@@ -58,14 +58,13 @@ int rlog_rebuild_put(struct rlog_rebuild *b, const struct rlog_rec *recs, size_t
  * closed and opened again. Readers must drop what they have open. */
 int rlog_rebuild_finish(struct rlog_rebuild *b) _must_check_;
 
-/* The records that came from other nodes: lowest, highest, how many. 0, 0, 0: none yet. */
+/* The records that came from other nodes: lowest, highest, how many. 0, 0, 0: none yet. And the segment's, as far as it is
+ * made. */
 struct rlog_rebuilt {
 	leash_seq first, last;
 	uint64_t records;
+	leash_seq segment_first, segment_last;
 };
 struct rlog_rebuilt rlog_rebuild_taken(const struct rlog_rebuild *b);
-
-/* The records of the segment as far as it is made. */
-bool rlog_rebuild_covers(const struct rlog_rebuild *b, leash_seq seq);
 
 #endif

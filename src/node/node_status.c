@@ -134,6 +134,7 @@ static void scrub_json(struct json_object *o, const struct rep_status *s, const 
 {
 	flag(o, "damaged", s->damaged);
 	num(o, "found", c->scrub.found);
+	num(o, "repaired", c->scrub.repaired);
 	num(o, "next", c->scrub.next);
 	num(o, "records", c->scrub.records);
 	num(o, "bytes", c->scrub.bytes);

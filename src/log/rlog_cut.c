@@ -349,13 +349,12 @@ int rlog_damage_add(struct rlog *l, const struct rlog_damage *d)
 	return rlog_damage_note(l, d->first, d->last, d->path, d->offset, d->reason);
 }
 
-/* Makes damaged/<first>-<n>/ and writes its path. */
-static int evidence_dir(struct rlog *l, char ret_dir[PATH_MAX])
+int rlog_evidence_dir(struct rlog *l, leash_seq first, char ret_dir[PATH_MAX])
 {
 	char dir[PATH_MAX], stem[64], name[NAME_MAX];
 	int r = rlog_dir_make(l->ops, l->conf.dir, "damaged");
 
-	(void)snprintf(stem, sizeof stem, "%020" PRIu64, l->damage[0].first);
+	(void)snprintf(stem, sizeof stem, "%020" PRIu64, first);
 	if (r == 0)
 		r = rlog_path(dir, l->conf.dir, "damaged");
 	if (r == 0)
@@ -445,7 +444,7 @@ int rlog_set_damage_aside(struct rlog *l)
 		return 0;
 	r = good_end(l, &first, &seq);
 	if (r == 0)
-		r = evidence_dir(l, dir);
+		r = rlog_evidence_dir(l, l->damage[0].first, dir);
 	if (r == 0)
 		r = evidence_take(l, first, dir);
 	if (rlog_is_full(r)) {

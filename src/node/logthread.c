@@ -116,6 +116,7 @@ static void dispatch(struct logthread *lt, struct lt_done *d)
 	case LT_D_TRIMMED: o->trimmed(o->ctx, d->seq, d->chain); break;
 	case LT_D_INCARNATION: o->incarnation(o->ctx, d->incarnation, d->seq, d->chain); break;
 	case LT_D_DAMAGE: o->damage(o->ctx, &d->damage); break;
+	case LT_D_REBUILD: o->rebuild(o->ctx, d->outcome, d->seq, &d->taken); break;
 	case LT_D_PROBLEM: o->problem(o->ctx, d->text); break;
 	case LT_D_FAILED: o->failed(o->ctx, d->text); break;
 	case LT_D_READ:
@@ -190,15 +191,33 @@ static void give(struct logthread *lt, struct lt_cmd *c)
 	(void)pthread_mutex_unlock(&lt->lock);
 }
 
-void logthread_append(struct logthread *lt, struct drv_rec *const *recs, size_t n)
+static void give_records(struct logthread *lt, enum lt_cmd_kind kind, struct drv_rec *const *recs, size_t n)
 {
-	struct lt_cmd *c = cmd_new(LT_APPEND, n);
+	struct lt_cmd *c = cmd_new(kind, n);
 
 	must(n >= 1 && n <= LT_GROUP_MAX);
 	for (size_t i = 0; i < n; i++)
 		c->recs[i] = drv_rec_ref(recs[i]);
 	c->n = n;
 	give(lt, c);
+}
+
+void logthread_append(struct logthread *lt, struct drv_rec *const *recs, size_t n)
+{
+	give_records(lt, LT_APPEND, recs, n);
+}
+
+void logthread_rebuild(struct logthread *lt, leash_seq seq)
+{
+	struct lt_cmd *c = cmd_new(LT_REBUILD, 0);
+
+	c->seq = seq;
+	give(lt, c);
+}
+
+void logthread_rebuild_put(struct logthread *lt, struct drv_rec *const *recs, size_t n)
+{
+	give_records(lt, LT_REBUILD, recs, n);
 }
 
 void logthread_truncate(struct logthread *lt, leash_seq seq)

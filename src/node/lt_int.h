@@ -1,12 +1,14 @@
 /*
  * Inside of the log thread: logthread.c has the calls and the queue back to the loop, lt_write.c the writing thread,
- * lt_idle.c what it does between groups, lt_read.c the reading thread, lt_scrub.c the one that verifies.
+ * lt_idle.c what it does between groups, lt_rebuild.c its repairs, lt_read.c the reading thread, lt_scrub.c the one that
+ * verifies.
  */
 #ifndef LEASH_NODE_LT_INT_H
 #define LEASH_NODE_LT_INT_H
 
 #include <pthread.h>
 
+#include "log/rlog_rebuild.h"
 #include "log/rlog_scrub.h"
 #include "node/logthread.h"
 
@@ -18,7 +20,7 @@
 #define LT_SCRUB_REST_BYTES (UINT64_C(4) << 30) /* between two passes: as long as reading so much takes */
 #define LT_PREPARE_BYTES (1u << 20)            /* of the next segment, between two groups */
 
-enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN };
+enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN, LT_REBUILD };
 
 struct lt_cmd {
 	struct lt_cmd *next;
@@ -38,7 +40,7 @@ struct lt_queue {
 };
 
 enum lt_done_kind { LT_D_DURABLE, LT_D_CUT, LT_D_META, LT_D_FULL, LT_D_TRIMMED, LT_D_INCARNATION, LT_D_PROBLEM,
-	LT_D_FAILED, LT_D_READ, LT_D_DAMAGE };
+	LT_D_FAILED, LT_D_READ, LT_D_DAMAGE, LT_D_REBUILD };
 
 struct lt_done {
 	struct lt_done *next;
@@ -49,6 +51,8 @@ struct lt_done {
 	leash_id incarnation;
 	struct logthread_read *read;
 	struct rlog_damage damage;
+	int outcome;
+	struct rlog_rebuilt taken;
 	char text[200];
 };
 
@@ -77,6 +81,8 @@ struct lt_writer {
 	uint64_t last_append_ns;      /* boottime at which the newest record was appended, or the log opened */
 	uint64_t room_told; /* what the loop was last told of lt_room(), bytes */
 	struct lt_cmd *stuck_meta, *stuck_cut; /* found no room */
+	struct rlog_rebuild *rebuild; /* a repair; NULL: none */
+	bool rebuilding;              /* it can go on; else it waits for a record of another node */
 	struct rlog_rec recs[LT_GROUP_MAX];
 };
 
@@ -130,6 +136,12 @@ uint64_t lt_idle(struct logthread *lt);
 void lt_maybe_mark(struct logthread *lt, bool idle);
 void lt_do_retain(struct logthread *lt, const struct lt_cmd *c);
 uint64_t lt_room(struct logthread *lt);
+
+/* lt_rebuild.c */
+void lt_do_rebuild(struct logthread *lt, const struct lt_cmd *c);
+bool lt_rebuild_step(struct logthread *lt); /* true: there is more to do at once */
+void lt_rebuild_drop(struct logthread *lt); /* before the log is cut */
+struct rlog_rec lt_rec_of(const struct drv_rec *rec);
 
 void *lt_read_main(void *arg);
 void *lt_scrub_main(void *arg);

@@ -3,7 +3,8 @@
  *
  *  1. All commands that have queued up are taken at once.
  *  2. Appends in a row are one group: rlog_append(), rlog_sync(), one completion. Everything else goes one by one.
- *  3. Nothing waits: one piece of idle work (lt_idle.c), then look again.
+ *  3. A step of a repair, if one is under way (lt_rebuild.c).
+ *  4. Nothing waits: one piece of idle work (lt_idle.c), then look again.
  *
  * No room: an append reports where the log ends; the appends behind it, which the loop gave before it knew, do not
  * continue there and are dropped. Metadata and cuts are kept and tried again.
@@ -89,14 +90,16 @@ static bool continues(const struct logthread *lt, const struct lt_cmd *c, size_t
 	return !lt->w.full || c->recs[0]->h.seq == end + 1;
 }
 
+struct rlog_rec lt_rec_of(const struct drv_rec *rec)
+{
+	return (struct rlog_rec){ .h = rec->h, .header = rec->bytes,
+		.body = { rec->bytes + REC_HEADER_BYTES, rec->body_bytes }, .ident = rec->ident };
+}
+
 static size_t add_to_group(struct logthread *lt, const struct lt_cmd *c, size_t n)
 {
-	for (size_t i = 0; i < c->n; i++) {
-		const struct drv_rec *rec = c->recs[i];
-
-		lt->w.recs[n++] = (struct rlog_rec){ .h = rec->h, .header = rec->bytes,
-			.body = { rec->bytes + REC_HEADER_BYTES, rec->body_bytes }, .ident = rec->ident };
-	}
+	for (size_t i = 0; i < c->n; i++)
+		lt->w.recs[n++] = lt_rec_of(c->recs[i]);
 	return n;
 }
 
@@ -149,6 +152,7 @@ void lt_do_cut(struct logthread *lt, struct lt_cmd *c)
 {
 	int r;
 
+	lt_rebuild_drop(lt);
 	lt_op_begin(lt);
 	lt_cut_begin(lt);
 	r = cut(lt, c);
@@ -244,6 +248,7 @@ static void do_set_aside(struct logthread *lt, struct lt_cmd *c)
 	struct rlog_meta m = lt->w.meta;
 	int r;
 
+	lt_rebuild_drop(lt);
 	m.incarnation = c->incarnation;
 	m.log_epoch = m.log_matched = 0; /* it may lack what it had: nothing for `leash recover` to build upon (R9) */
 	r = write_meta(lt, &m);
@@ -280,6 +285,7 @@ static void do_one(struct logthread *lt, struct lt_cmd *c)
 	case LT_META: lt_do_meta(lt, c); return;
 	case LT_SET_ASIDE: do_set_aside(lt, c); return;
 	case LT_RETAIN: lt_do_retain(lt, c); break;
+	case LT_REBUILD: lt_do_rebuild(lt, c); break;
 	case LT_APPEND: break;
 	}
 	lt_cmd_free(c);
@@ -354,8 +360,9 @@ void *lt_write_main(void *arg)
 			continue;
 		}
 		do_stuck(lt);
-		wait_ns = q ? 0 : lt_idle(lt);
+		wait_ns = lt_rebuild_step(lt) || q ? 0 : lt_idle(lt);
 	}
+	rlog_rebuild_free(TAKE(lt->w.rebuild));
 	if (!lt->w.failed)
 		lt_maybe_mark(lt, true);
 	return NULL;

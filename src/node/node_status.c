@@ -130,10 +130,12 @@ static void log_json(struct json_object *o, const struct rep_status *s, const st
 	num(o, "disk_stuck_ms", c->disk_stuck_ns / NS_PER_MS);
 }
 
-static void scrub_json(struct json_object *o, const struct rep_status *s, const struct node_counters *c)
+static void scrub_json(struct json_object *o, const struct node *n, const struct rep_status *s,
+	const struct node_counters *c)
 {
-	flag(o, "damaged", s->damaged);
+	flag(o, "damaged", s->damaged || repair_busy(n->repair));
 	num(o, "found", c->scrub.found);
+	num(o, "repaired", c->scrub.repaired);
 	num(o, "next", c->scrub.next);
 	num(o, "records", c->scrub.records);
 	num(o, "bytes", c->scrub.bytes);
@@ -219,7 +221,7 @@ static void node_json(struct json_object *o, struct node *n, const struct rep_st
 	flag(o, "etcd_reachable", c->etcd_reachable);
 	num(o, "lease", control_lease(n->control));
 	log_json(add(o, "log", json_object_new_object()), s, c);
-	scrub_json(add(o, "scrub", json_object_new_object()), s, c);
+	scrub_json(add(o, "scrub", json_object_new_object()), n, s, c);
 	members_json(add(o, "insync", json_object_new_object()), &s->members);
 	peers_json(add(o, "peers", json_object_new_array()), n, s);
 }

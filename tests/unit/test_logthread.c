@@ -38,6 +38,8 @@ static int faulty_allocate(void *ctx, int fd, uint64_t bytes)
 	return rlog_posix.allocate(ctx, fd, bytes);
 }
 
+#define KEPT 20
+
 struct t {
 	struct event_base *base;
 	struct rlog_ops ops;
@@ -54,7 +56,10 @@ struct t {
 	leash_id incarnation;
 	leash_seq incarnation_end;
 	struct rlog_damage damage; /* found last */
-	int n_damage;
+	int n_damage, n_rebuild, rebuild_outcome; /* of the last one: */
+	leash_seq rebuild_need;
+	struct rlog_rebuilt rebuilt;
+	struct drv_rec *kept[KEPT];
 	/* of a read */
 	bool read_done;
 	int read_error;
@@ -115,6 +120,15 @@ static void on_damage(void *ctx, const struct rlog_damage *d)
 	t->n_damage++;
 	t->damage = *d;
 }
+static void on_rebuild(void *ctx, int outcome, leash_seq need, const struct rlog_rebuilt *taken)
+{
+	struct t *t = ctx;
+
+	t->n_rebuild++;
+	t->rebuild_outcome = outcome;
+	t->rebuild_need = need;
+	t->rebuilt = *taken;
+}
 static void on_read(void *ctx, int error, struct drv_rec *const *recs, size_t n)
 {
 	struct t *t = ctx;
@@ -131,7 +145,7 @@ static void open_log(struct t *t)
 	struct rlog_conf conf = { .dir = t->dir, .segment_bytes = SEGMENT, .reserve_bytes = 65536, .record_bytes_max = 4096 };
 	struct logthread_conf lc = { .dir = t->dir, .ops = &t->ops, .record_bytes_max = 4096 };
 	struct logthread_ops ops = { t, on_durable, on_room, on_cut, on_meta, on_full, on_trimmed, on_incarnation,
-		on_damage, on_problem, on_failed };
+		on_damage, on_rebuild, on_problem, on_failed };
 	struct rlog_state s;
 	struct rlog *log;
 
@@ -338,6 +352,70 @@ START_TEST(damage_found_while_running)
 }
 END_TEST
 
+static void on_keep(void *ctx, int error, struct drv_rec *const *recs, size_t n)
+{
+	struct t *t = ctx;
+
+	ck_assert(error == 0 && n <= ARRAY_SIZE(t->kept));
+	for (size_t i = 0; i < n; i++)
+		t->kept[i] = drv_rec_ref(recs[i]);
+	t->read_done = true;
+}
+
+/* In place, with the records as another node has them, while appends go on. */
+START_TEST(damage_is_repaired)
+{
+	struct logthread_stats s;
+	struct t *t = t_new();
+	leash_seq bad;
+
+	for (int i = 0; i < 20; i++)
+		append(t, 50);
+	WAIT(t, t->durable == 1000);
+	ck_assert_int_eq(logthread_read(t->lt, 1, KEPT, false, KEPT, 1 << 20, on_keep, t, NULL), 0);
+	WAIT(t, t->read_done);
+	flip_byte(t, 1, 4096 + 5000);
+	logthread_set_scrub_rate(t->lt, UINT64_C(1) << 40);
+	WAIT(t, t->n_damage > 0);
+	logthread_set_scrub_rate(t->lt, 0);
+	bad = t->damage.first;
+	ck_assert(bad > 1 && bad <= KEPT);
+	logthread_rebuild(t->lt, bad);
+	append(t, 10);
+	WAIT(t, t->n_rebuild == 1);
+	ck_assert(t->rebuild_outcome == 0 && t->rebuild_need == bad);
+	append(t, 10);
+	logthread_rebuild_put(t->lt, &t->kept[bad - 1], 1);
+	WAIT(t, t->n_rebuild == 2 && t->durable == 1020);
+	ck_assert(t->rebuild_outcome == 0 && t->rebuild_need == 0 && t->rebuilt.records == 1 && t->rebuilt.first == bad);
+	t->read_done = false;
+	ck_assert_int_eq(logthread_read(t->lt, 1, 1020, false, 1020, 1 << 24, on_read, t, NULL), 0);
+	WAIT(t, t->read_done);
+	ck_assert(t->read_error == 0 && t->read_first == 1 && t->read_last == 1020);
+	logthread_set_scrub_rate(t->lt, UINT64_C(1) << 40);
+	WAIT(t, (logthread_stats(t->lt, &s), s.scrub.last_damaged == 0 && s.scrub.last_records == 1020));
+	for (size_t i = 0; i < KEPT; i++)
+		drv_rec_unref(t->kept[i]);
+	t_free(t);
+}
+END_TEST
+
+START_TEST(a_cut_ends_a_repair)
+{
+	struct t *t = t_new();
+
+	append(t, 50);
+	WAIT(t, t->durable == 50);
+	flip_byte(t, 1, 4096 + 2000);
+	logthread_rebuild(t->lt, 1);
+	WAIT(t, t->n_rebuild == 1 && t->rebuild_need > 1);
+	logthread_reset(t->lt, 1, (struct leash_chain){ 0 });
+	WAIT(t, t->was_cut && t->n_rebuild == 2);
+	ck_assert_int_eq(t->rebuild_outcome, RLOG_E_GONE);
+	t_free(t);
+}
+END_TEST
+
 START_TEST(full_disk)
 {
 	struct t *t = t_new();
@@ -416,6 +494,8 @@ UNIT_MAIN("logthread", {
 	tcase_add_test(tc, appends_reads_and_lasts);
 	tcase_add_test(tc, cuts_in_order);
 	tcase_add_loop_test(tc, damage_found_while_running, 0, 2);
+	tcase_add_test(tc, damage_is_repaired);
+	tcase_add_test(tc, a_cut_ends_a_repair);
 	tcase_add_test(tc, full_disk);
 	tcase_add_test(tc, a_failed_sync_is_final);
 	tcase_add_test(tc, a_hanging_sync_shows);

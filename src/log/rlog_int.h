@@ -99,5 +99,6 @@ void rlog_reserve_spend(struct rlog *l);
 
 /* --- rlog_cut.c */
 int rlog_intent_redo(struct rlog *l) _must_check_;
+int rlog_start_note(struct rlog *l) _must_check_; /* the first segment is there: durably. RLOG_E_FULL: with the next mark */
 
 #endif

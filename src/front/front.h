@@ -142,6 +142,9 @@ struct front_engine *front_engine_find(struct front *f, struct bytes name); /* N
 
 /* Readers may see up to @commit (lower values than before are ignored): wakes blocked XREADs. Cheap when nobody waits. */
 void front_engine_committed(struct front_engine *e, leash_seq commit);
+/* Another log bears the engine's name: its commit index begins anew. Who waits for what comes next (XREAD's `$`) waits for
+ * the first record; whoever named a position keeps it. */
+void front_engine_anew(struct front_engine *e);
 /* In-sync secondaries, for WAIT. */
 void front_engine_replicas(struct front_engine *e, uint32_t n_replicas);
 /* ops->room may be asked again. */

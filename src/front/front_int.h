@@ -25,6 +25,7 @@ struct waiter {
 	struct op *op;
 	struct front_engine *engine; /* NULL: not in a list */
 	leash_seq after;
+	bool from_end; /* .after is where the log ended when it was asked */
 	struct waiter *prev, *next;
 };
 

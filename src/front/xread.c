@@ -167,6 +167,7 @@ static void resolved(struct op *op)
 		return;
 	}
 	s->w.after = x->q.stream.commit;
+	s->w.from_end = true;
 	s->skip = s->from == XCMD_FROM_NEW || x->q.stream.start > x->q.stream.commit;
 	if (!s->skip)
 		s->w.after--;

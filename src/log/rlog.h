@@ -17,7 +17,8 @@
  * Directory of a node:
  *
  *     meta                   identity and promises (struct rlog_meta), replaced by rename
- *     mark                   acknowledged up to (two slots with checksums, overwritten alternately)
+ *     mark                   acknowledged up to, and where the log begins (two slots with checksums, overwritten
+ *                            alternately)
  *     <first seq>.seg        segments: a header page, then records back to back, zero behind the last (rlog_seg.h)
  *     <first seq>.dig        digest of a finished segment: one struct rep_rec identity per record, own hash (rlog_dig.h)
  *     spare                  the next segment, zeroed ahead of use
@@ -181,7 +182,8 @@ int rlog_reset(struct rlog *l, leash_seq start, struct leash_chain base) _must_c
  */
 int rlog_set_damage_aside(struct rlog *l) _must_check_;
 
-/* Retention: removes whole segments that lie entirely before @keep_from. Durable on return. */
+/* Retention: removes whole segments that lie entirely before @keep_from. Durable on return. RLOG_E_FULL: no room to
+ * note it (some file systems need that), nothing was removed. */
 int rlog_retain(struct rlog *l, leash_seq keep_from) _must_check_;
 
 /* Bytes of all segments, and the first sequence number, size and last log/real time of segment @i (0 = oldest). */

@@ -107,5 +107,6 @@ int rlog_rebuild_redo(struct rlog *l) _must_check_; /* finishes what was interru
 /* Makes damaged/<first>-<n>/ and writes its path. */
 int rlog_evidence_dir(struct rlog *l, leash_seq first, char ret_dir[PATH_MAX]) _must_check_;
 int rlog_intent_redo(struct rlog *l) _must_check_;
+int rlog_start_note(struct rlog *l) _must_check_; /* the first segment is there: durably. RLOG_E_FULL: with the next mark */
 
 #endif

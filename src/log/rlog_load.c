@@ -1,7 +1,9 @@
 /*
  * What the segments on disk hold.
  *
- *  1. List the segments. Of each, oldest first, read the header page; it must follow from the one before.
+ *  1. List the segments. The oldest may not begin later than the log does as far as is known (rlog_meta.h): what
+ *     retention removes is noted before it goes, so a file that is missing there is damage. Of each, oldest first, read
+ *     the header page; it must follow from the one before.
  *  2. A finished segment: its digest says what it holds. No digest, or one that does not fit: walk through its records
  *     and write the digest again. It was durable as a whole, so anything missing is damage.
  *  3. The last segment: sync, then read past the page cache (nothing read counts as durable before that), walk through
@@ -475,6 +477,18 @@ static int load_check_mark(struct rlog *l, size_t n)
 	return 0;
 }
 
+/* Is the oldest segment there? */
+static int load_check_start(struct rlog *l, const leash_seq *firsts, size_t n)
+{
+	leash_seq start = l->marks.start;
+	char name[RLOG_NAME_BYTES];
+
+	if (start == 0 || (n > 0 && firsts[0] <= start))
+		return 0;
+	rlog_name(name, start, "seg");
+	return rlog_damage_note(l, start, n > 0 ? firsts[0] - 1 : 0, name, 0, "the log's oldest segment is missing");
+}
+
 int rlog_load(struct rlog *l)
 {
 	_cleanup_(freep) leash_seq *firsts = NULL;
@@ -484,6 +498,8 @@ int rlog_load(struct rlog *l)
 	l->n_segs = 0;
 	l->n_history = 0;
 	l->n_damage = 0;
+	if (r == 0)
+		r = load_check_start(l, firsts, n);
 	for (size_t i = 0; r == 0 && i < n && l->n_damage == 0; i++)
 		r = seg_load(l, firsts[i], i + 1 < n ? firsts[i + 1] : 0);
 	if (r < 0)

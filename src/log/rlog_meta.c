@@ -131,6 +131,7 @@ static void mark_encode(const struct rlog_marks *m, uint8_t slot[RLOG_MARK_SLOT]
 	enc_u64le(&e, m->seq);
 	enc_u64le(&e, m->base.lo);
 	enc_u64le(&e, m->base.hi);
+	enc_u64le(&e, m->start);
 	must(enc_len(&e) > 0);
 	page_seal(slot, RLOG_MARK_SLOT);
 }
@@ -149,6 +150,7 @@ static bool mark_decode(const uint8_t slot[RLOG_MARK_SLOT], uint64_t index, stru
 	m.seq = cur_u64le(&c);
 	m.base.lo = cur_u64le(&c);
 	m.base.hi = cur_u64le(&c);
+	m.start = cur_u64le(&c);
 	if (intent > RLOG_INTENT_RESET || m.counter % 2 != index)
 		return false;
 	m.intent = (enum rlog_intent)intent;

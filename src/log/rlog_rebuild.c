@@ -56,6 +56,12 @@ static bool expected_base(const struct rlog *l, leash_seq first, struct rlog_seg
 	for (size_t i = 0; i < l->n_segs; i++) {
 		const struct rlog_seg *seg = &l->segs[i];
 
+		if (seg->first == first && l->n_damage == 0) { /* a running log knows how it began */
+			h->base = seg->base;
+			h->prev_epoch = seg->prev_epoch;
+			h->prev_log_time_ns = seg->prev_log_time_ns;
+			return true;
+		}
 		if (seg->last + 1 != first || seg->first == first)
 			continue;
 		h->base = seg->chain;

@@ -215,6 +215,10 @@ static int seg_roll(struct rlog *l)
 		r = rlog_digest_put(l, l->n_segs - 1, &l->entries);
 	if (r == 0 || r == RLOG_E_FULL || r == -ENOMEM) /* without a digest: made again when it is needed */
 		r = rlog_seg_create(l, seg->last + 1, seg->chain, seg->last_epoch, seg->last_log_time_ns);
+	if (r == 0 && l->n_segs == 1)
+		r = rlog_start_note(l);
+	if (r == RLOG_E_FULL) /* not known for now, as in a log of old */
+		r = 0;
 	return r < 0 ? rlog_latch(l, r) : 0;
 }
 

@@ -5,7 +5,7 @@ The node then heals from its peers (a segment finished long ago is not read agai
 its records), or ends with 65 and says why; it never crashes and never shows a wrong record, also not while
 it heals; and what the cluster had committed stays as it was, and grows meanwhile.
 
-$LEASH_DAMAGES is how many cases are tried (60), $LEASH_SEED chooses them (1; 0: others each time).
+$LEASH_DAMAGES is how many random cases are tried (60), $LEASH_SEED chooses them (1; 0: others each time).
 """
 
 import glob
@@ -14,7 +14,7 @@ import random
 import shutil
 import signal
 
-from cluster import SLOW, Cluster, entries, leash, seq_of
+from cluster import SLOW, Cluster, entries, leash, run_scenarios, seq_of
 from leashtest import Failed, RespError, run, wait_for
 
 CASES = int(os.environ.get("LEASH_DAMAGES", "60"))
@@ -45,6 +45,13 @@ class Truth:
             assert (seq, fields) == self.log[seq - 1], "record %d is wrong: %r" % (seq, fields)
         return len(shown) == len(self.log)
 
+    def check_kept(self, shown):
+        """True when it goes to the end. What retention leaves must be right and without a gap."""
+        self.check(shown)
+        first = shown[0][0] if shown else 1
+        assert [seq for seq, _ in shown] == list(range(first, first + len(shown)))
+        return bool(shown) and shown[-1][0] == len(self.log)
+
 
 def segments(directory):
     return sorted(glob.glob(os.path.join(directory, "*.seg")))  # their names have leading zeroes
@@ -73,8 +80,6 @@ def damage(rng, path):
     used = max(1, min(size, used_bytes(path) + 64))
     at = rng.randrange(used)
     how = rng.choice(("cut", "bit", "bit", "bytes", "zeroes", "empty", "gone"))
-    if how == "gone" and path == oldest(os.path.dirname(path)):
-        how = "empty"  # a log without its oldest segment is one that retention has shortened
     if how == "gone":
         os.unlink(path)
         return how
@@ -139,7 +144,44 @@ def one(c, truth, rng, node, tally):
     assert start_and_see(c, truth, node, "a new directory")[0] == "whole"
 
 
-def main(test):
+def oldest_segment_missing(test):
+    missing_oldest(test)
+
+
+def oldest_segment_missing_after_retention(test):
+    missing_oldest(test, retention_bytes="256K", dedup_window="256")
+
+
+def missing_oldest(test, **options):
+    """What retention never removed is missed, told, and comes back from the peers with everything acknowledged meanwhile."""
+    c = Cluster(test, lease_ttl="2", failure_timeout="500ms", disk_timeout="1900ms", segment_bytes="64K",
+                max_record_bytes="4K", cache_bytes="1M", **options)
+    truth = Truth(c, random.Random(1))
+    truth.append(RECORDS)
+    c.wait_in_sync()
+    for node in [n for n in c.nodes if n is not c.wait_primary()] + [c.wait_primary()]:
+        if options:
+            wait_for(lambda: first_of(oldest(node.dir)) > 1, "retention has run", 40 * SLOW)
+        node.stop()
+        gone = oldest(node.dir)
+        assert (first_of(gone) > 1) == bool(options), gone
+        os.unlink(gone)
+        problems = leash("log", "verify", node.dir, check=False)
+        assert problems.returncode != 0 and "oldest segment is missing" in problems.stdout + problems.stderr, problems
+        truth.append(20)
+        seen = len(node.output())
+        node.start()
+        wait_for(lambda: node.status()["in_sync"] and truth.check_kept(entries(node)), "it heals", 40 * SLOW)
+        assert os.path.basename(gone) in node.output()[seen:], node.output()[seen:]
+        leash("log", "verify", node.dir)
+        c.wait_in_sync()
+
+
+def first_of(path):
+    return int(os.path.basename(path).split(".")[0])
+
+
+def random_damage(test):
     print("LEASH_SEED=%d" % SEED, flush=True)
     rng = random.Random(SEED)
     c = Cluster(test, lease_ttl="2", failure_timeout="500ms", disk_timeout="1900ms", segment_bytes="64K", max_record_bytes="4K",
@@ -161,4 +203,4 @@ def main(test):
 
 
 if __name__ == "__main__":
-    run(main)
+    run(lambda test: run_scenarios(test, [oldest_segment_missing, oldest_segment_missing_after_retention, random_damage]))

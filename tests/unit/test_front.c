@@ -473,6 +473,35 @@ START_TEST(dollar_is_resolved_once)
 }
 END_TEST
 
+/* Another log bears the name: `$` waits for its first record, a position that the client named stays. */
+START_TEST(another_log_begins_anew_for_who_waits_for_its_end)
+{
+	struct log *l = &w.a;
+	struct front_client *asks_end;
+
+	for (int i = 0; i < 2; i++)
+		(void)log_append(l, &(struct rec_body){ 0 }, (struct bytes[]){ str("f"), str("o") }, 1);
+	commit(l, 2);
+	talk("XREAD BLOCK 0 STREAMS a $\r\n", "");
+	asks_end = w.c;
+	connect_as(false);
+	talk("XREAD BLOCK 0 STREAMS a 2\r\n", "");
+	front_engine_anew(l->engine);
+	for (leash_seq seq = 1; seq <= l->end; seq++)
+		buf_deinit(&l->recs[seq]);
+	l->end = l->commit = 0;
+	l->chain = (struct leash_chain){ 0 };
+	(void)log_append(l, &(struct rec_body){ 0 }, (struct bytes[]){ str("f"), str("n") }, 1);
+	commit(l, 1);
+	run();
+	hears("");
+	front_client_free(w.c);
+	w.c = asks_end;
+	run();
+	hears("*1\r\n*2\r\n$1\r\na\r\n*1\r\n" ENTRY("1", "f", "n"));
+}
+END_TEST
+
 /* The announced commit index is ahead of what the read finds: asked again, without a busy loop. */
 START_TEST(blocking_read_asks_again)
 {
@@ -910,6 +939,7 @@ UNIT_MAIN("front", {
 	tcase_add_test(tc, blocking_read_times_out_while_it_reads);
 	tcase_add_test(tc, dollar_is_resolved_once);
 	tcase_add_test(tc, blocking_read_asks_again);
+	tcase_add_test(tc, another_log_begins_anew_for_who_waits_for_its_end);
 	tcase_add_test(tc, client_that_goes_takes_its_operations_along);
 	tcase_add_test(tc, eof_answers_what_was_asked);
 	tcase_add_test(tc, split_at_every_byte);

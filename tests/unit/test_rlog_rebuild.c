@@ -380,6 +380,9 @@ START_TEST(living)
 	rlog_rebuild_free(b);
 	f.book.start = rlog_start(f.log);
 	check_whole(&f);
+	hurt(&f, &(struct rlog_segment_info){ .first = rlog_start(f.log) }, HURT_DELETE); /* the oldest, behind retention */
+	ck_assert_int_eq(rebuild(&f, rlog_start(f.log), 20), REBUILT);
+	check_whole(&f);
 	deinit(&f);
 }
 END_TEST

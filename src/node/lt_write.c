@@ -320,6 +320,22 @@ static void do_all(struct logthread *lt, struct lt_cmd *q)
 	}
 }
 
+void lt_carry_out(struct logthread *lt, struct lt_cmd *q)
+{
+	do_all(lt, q);
+	if (!lt->w.failed)
+		do_stuck(lt);
+}
+
+struct lt_cmd *lt_take_cmds(struct logthread *lt)
+{
+	struct lt_cmd *q = lt->cmds.head;
+
+	lt->cmds.head = NULL;
+	lt->cmds.tail = &lt->cmds.head;
+	return q;
+}
+
 static struct lt_cmd *take_all(struct logthread *lt, uint64_t wait_ns, bool *ret_stop)
 {
 	struct lt_cmd *q;
@@ -331,9 +347,7 @@ static struct lt_cmd *take_all(struct logthread *lt, uint64_t wait_ns, bool *ret
 
 		(void)pthread_cond_timedwait(&lt->cond, &lt->lock, &ts); /* whatever woke us, we look */
 	}
-	q = lt->cmds.head;
-	lt->cmds.head = NULL;
-	lt->cmds.tail = &lt->cmds.head;
+	q = lt_take_cmds(lt);
 	*ret_stop = lt->stop && !q;
 	(void)pthread_mutex_unlock(&lt->lock);
 	return q;
@@ -348,13 +362,8 @@ void *lt_write_main(void *arg)
 	while (!end) {
 		struct lt_cmd *q = take_all(lt, wait_ns, &end);
 
-		do_all(lt, q);
-		if (lt->w.failed) {
-			wait_ns = LT_RESERVE_NS;
-			continue;
-		}
-		do_stuck(lt);
-		wait_ns = q ? 0 : lt_idle(lt);
+		lt_carry_out(lt, q);
+		wait_ns = lt->w.failed ? LT_RESERVE_NS : q ? 0 : lt_idle(lt);
 	}
 	if (!lt->w.failed)
 		lt_maybe_mark(lt, true);

@@ -1,10 +1,8 @@
 #include "node/lt_int.h"
 
 #include <errno.h>
-#include <event2/event.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/eventfd.h>
 
 #include "base/clk.h"
 
@@ -12,7 +10,6 @@
 
 void lt_post(struct logthread *lt, struct lt_done *d)
 {
-	uint64_t one = 1;
 	bool first;
 
 	d->next = NULL;
@@ -22,7 +19,7 @@ void lt_post(struct logthread *lt, struct lt_done *d)
 	lt->done_tail = &d->next;
 	(void)pthread_mutex_unlock(&lt->lock);
 	if (first)
-		must(write(lt->wake_fd, &one, sizeof one) == sizeof one);
+		lt_wake_loop(lt);
 }
 
 static struct lt_done *done_new(enum lt_done_kind kind)
@@ -144,15 +141,10 @@ static struct lt_done *take_done(struct logthread *lt)
 	return all;
 }
 
-static void on_wake(evutil_socket_t fd, short what, void *arg)
+void lt_tell_loop(struct logthread *lt)
 {
-	struct logthread *lt = arg;
-	uint64_t count;
 	struct lt_done *d;
 
-	(void)what;
-	if (read(fd, &count, sizeof count) < 0)
-		return; /* nothing there */
 	for (d = take_done(lt); d;) {
 		struct lt_done *next = d->next;
 
@@ -187,8 +179,8 @@ static void give(struct logthread *lt, struct lt_cmd *c)
 	(void)pthread_mutex_lock(&lt->lock);
 	*lt->cmds.tail = c;
 	lt->cmds.tail = &c->next;
-	(void)pthread_cond_signal(&lt->cond);
 	(void)pthread_mutex_unlock(&lt->lock);
+	lt_wake_writer(lt);
 }
 
 static void give_records(struct logthread *lt, enum lt_cmd_kind kind, struct drv_rec *const *recs, size_t n)
@@ -272,8 +264,8 @@ void logthread_set_scrub_rate(struct logthread *lt, uint64_t bytes_per_s)
 {
 	(void)pthread_mutex_lock(&lt->lock);
 	lt->scrub_rate = bytes_per_s;
-	(void)pthread_cond_signal(&lt->scrub_cond);
 	(void)pthread_mutex_unlock(&lt->lock);
+	lt_wake_scrub(lt);
 }
 
 void logthread_mark(struct logthread *lt, leash_seq seq)
@@ -343,28 +335,6 @@ void logthread_stats(struct logthread *lt, struct logthread_stats *ret_stats)
 
 /* -------------------------------------------------------------------------------------------------------------- life */
 
-static int init_sync(struct logthread *lt)
-{
-	pthread_condattr_t attr;
-
-	if (pthread_mutex_init(&lt->lock, NULL) != 0 || pthread_condattr_init(&attr) != 0)
-		return -ENOMEM;
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	must(pthread_cond_init(&lt->cond, &attr) == 0 && pthread_cond_init(&lt->read_cond, &attr) == 0 &&
-		pthread_cond_init(&lt->scrub_cond, &attr) == 0);
-	(void)pthread_condattr_destroy(&attr);
-	return 0;
-}
-
-static int init_wake(struct logthread *lt, struct event_base *base)
-{
-	lt->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (lt->wake_fd < 0)
-		return -errno;
-	lt->wake = event_new(base, lt->wake_fd, EV_READ | EV_PERSIST, on_wake, lt);
-	return lt->wake && event_add(lt->wake, NULL) == 0 ? 0 : -ENOMEM;
-}
-
 static void free_memory(struct logthread *lt)
 {
 	struct lt_done *d = lt->done;
@@ -389,41 +359,7 @@ static void free_memory(struct logthread *lt)
 	}
 	lt_cmd_free(lt->w.stuck_meta);
 	lt_cmd_free(lt->w.stuck_cut);
-	if (lt->wake)
-		event_free(lt->wake);
-	(void)close_fd(lt->wake_fd);
 	free(lt);
-}
-
-static void stop(struct logthread *lt)
-{
-	(void)pthread_mutex_lock(&lt->lock);
-	lt->stop = true;
-	(void)pthread_cond_signal(&lt->cond);
-	(void)pthread_cond_signal(&lt->read_cond);
-	(void)pthread_cond_signal(&lt->scrub_cond);
-	(void)pthread_mutex_unlock(&lt->lock);
-}
-
-static int start(struct logthread *lt)
-{
-	int r = pthread_create(&lt->write_thread, NULL, lt_write_main, lt);
-
-	if (r != 0)
-		return -r;
-	r = pthread_create(&lt->read_thread, NULL, lt_read_main, lt);
-	if (r != 0) {
-		stop(lt);
-		(void)pthread_join(lt->write_thread, NULL);
-		return -r;
-	}
-	r = pthread_create(&lt->scrub_thread, NULL, lt_scrub_main, lt);
-	if (r != 0) {
-		stop(lt);
-		(void)pthread_join(lt->write_thread, NULL);
-		(void)pthread_join(lt->read_thread, NULL);
-	}
-	return -r;
 }
 
 int logthread_new(const struct logthread_conf *conf, struct rlog *log, const struct rlog_meta *meta,
@@ -445,11 +381,7 @@ int logthread_new(const struct logthread_conf *conf, struct rlog *log, const str
 	lt->w.last_append_ns = clk_boot_ns();
 	lt->scrub_rate = conf->scrub_rate;
 	lt->durable = rlog_durable(log);
-	r = init_sync(lt);
-	if (r == 0)
-		r = init_wake(lt, base);
-	if (r == 0)
-		r = start(lt);
+	r = lt_threads_start(lt, base);
 	if (r < 0) {
 		free_memory(lt);
 		return r;
@@ -462,14 +394,7 @@ void logthread_free(struct logthread *lt)
 {
 	if (!lt)
 		return;
-	stop(lt);
-	(void)pthread_join(lt->write_thread, NULL);
-	(void)pthread_join(lt->read_thread, NULL);
-	(void)pthread_join(lt->scrub_thread, NULL);
+	lt_threads_stop(lt);
 	rlog_close(lt->w.log);
-	(void)pthread_cond_destroy(&lt->cond);
-	(void)pthread_cond_destroy(&lt->read_cond);
-	(void)pthread_cond_destroy(&lt->scrub_cond);
-	(void)pthread_mutex_destroy(&lt->lock);
 	free_memory(lt);
 }

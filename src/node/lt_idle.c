@@ -116,6 +116,8 @@ static void note_sizes(struct logthread *lt)
 
 uint64_t lt_idle(struct logthread *lt)
 {
+	if (lt_rebuild_step(lt))
+		return 0;
 	lt_maybe_mark(lt, clk_boot_ns() - lt->w.marked_ns >= LT_MARK_NS);
 	fill_reserve(lt);
 	if (!lt->w.failed && !(rlog_reserve_spent(lt->w.log) && lt->w.spare_full) && prepare(lt))

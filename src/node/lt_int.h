@@ -1,7 +1,8 @@
 /*
  * Inside of the log thread: logthread.c has the calls and the queue back to the loop, lt_write.c the writing thread,
  * lt_idle.c what it does between groups, lt_rebuild.c its repairs, lt_read.c the reading thread, lt_scrub.c the one that
- * verifies.
+ * verifies, lt_threads.c their life and how they are woken. The simulator has a lt_threads.c of its own, which steps all
+ * of it in one thread.
  */
 #ifndef LEASH_NODE_LT_INT_H
 #define LEASH_NODE_LT_INT_H
@@ -126,6 +127,23 @@ void lt_post_seq(struct logthread *lt, enum lt_done_kind kind, leash_seq seq); /
 void lt_problem(struct logthread *lt, const char *fmt, ...) _printf_(2, 3);
 void lt_fail(struct logthread *lt, const char *what, int r);
 void lt_cmd_free(struct lt_cmd *c);
+
+/* lt_threads.c */
+int lt_threads_start(struct logthread *lt, struct event_base *base) _must_check_; /* on an error nothing runs */
+void lt_threads_stop(struct logthread *lt);      /* what is queued is carried out first */
+void lt_wake_loop(struct logthread *lt);         /* -> lt_tell_loop() from the loop */
+void lt_wake_writer(struct logthread *lt);
+void lt_wake_reader(struct logthread *lt);
+void lt_wake_scrub(struct logthread *lt);
+
+void lt_tell_loop(struct logthread *lt);         /* all completions */
+struct lt_cmd *lt_take_cmds(struct logthread *lt); /* all; under the lock */
+void lt_carry_out(struct logthread *lt, struct lt_cmd *q); /* and what found no room before; takes over @q */
+struct logthread_read *lt_take_read(struct logthread *lt); /* under the lock; NULL: none */
+/* Reads and posts. *@reader: NULL at first, the caller closes it in the end. */
+void lt_serve_read(struct logthread *lt, struct rlog_reader **reader, uint64_t *cuts, struct logthread_read *r);
+/* One step, thrown away when the log was cut meanwhile. How long to rest then, ns; UINT64_MAX: until the rate changes. */
+uint64_t lt_scrub_step(struct logthread *lt, struct rlog_scrub *s, uint64_t *cuts);
 
 void *lt_write_main(void *arg);
 void lt_do_cut(struct logthread *lt, struct lt_cmd *c);  /* takes over @c; likewise: */

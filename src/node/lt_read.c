@@ -29,8 +29,8 @@ int logthread_read(struct logthread *lt, leash_seq from, leash_seq to, bool reve
 	(void)pthread_mutex_lock(&lt->lock);
 	*lt->reads_tail = r;
 	lt->reads_tail = &r->next;
-	(void)pthread_cond_signal(&lt->read_cond);
 	(void)pthread_mutex_unlock(&lt->lock);
+	lt_wake_reader(lt);
 	if (ret_read)
 		*ret_read = r;
 	return 0;
@@ -119,6 +119,29 @@ static void serve(struct logthread *lt, struct rlog_reader **reader, uint64_t *c
 	}
 }
 
+struct logthread_read *lt_take_read(struct logthread *lt)
+{
+	struct logthread_read *r = lt->reads;
+
+	if (r) {
+		lt->reads = r->next;
+		if (!lt->reads)
+			lt->reads_tail = &lt->reads;
+	}
+	return r;
+}
+
+void lt_serve_read(struct logthread *lt, struct rlog_reader **reader, uint64_t *cuts, struct logthread_read *r)
+{
+	struct lt_done *d = calloc(1, sizeof *d);
+
+	must(d);
+	serve(lt, reader, cuts, r);
+	d->kind = LT_D_READ;
+	d->read = r;
+	lt_post(lt, d);
+}
+
 static struct logthread_read *next_read(struct logthread *lt)
 {
 	struct logthread_read *r;
@@ -126,12 +149,7 @@ static struct logthread_read *next_read(struct logthread *lt)
 	(void)pthread_mutex_lock(&lt->lock);
 	while (!lt->reads && !lt->stop)
 		(void)pthread_cond_wait(&lt->read_cond, &lt->lock);
-	r = lt->stop ? NULL : lt->reads; /* what is left is freed by the loop */
-	if (r) {
-		lt->reads = r->next;
-		if (!lt->reads)
-			lt->reads_tail = &lt->reads;
-	}
+	r = lt->stop ? NULL : lt_take_read(lt); /* what is left is freed by the loop */
 	(void)pthread_mutex_unlock(&lt->lock);
 	return r;
 }
@@ -143,15 +161,8 @@ void *lt_read_main(void *arg)
 	struct logthread_read *r;
 	uint64_t cuts = 0;
 
-	while ((r = next_read(lt))) {
-		struct lt_done *d = calloc(1, sizeof *d);
-
-		must(d);
-		serve(lt, &reader, &cuts, r);
-		d->kind = LT_D_READ;
-		d->read = r;
-		lt_post(lt, d);
-	}
+	while ((r = next_read(lt)))
+		lt_serve_read(lt, &reader, &cuts, r);
 	rlog_reader_close(reader);
 	return NULL;
 }

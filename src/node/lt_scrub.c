@@ -73,7 +73,7 @@ static void note(struct logthread *lt, const struct rlog_scrub *s, int outcome)
 }
 
 /* One step, thrown away when the log was cut meanwhile. How long to rest then; UINT64_MAX: until the rate changes. */
-static uint64_t step(struct logthread *lt, struct rlog_scrub *s, uint64_t *cuts)
+uint64_t lt_scrub_step(struct logthread *lt, struct rlog_scrub *s, uint64_t *cuts)
 {
 	uint64_t rate = rate_of(lt), now = lt_cuts(lt), bytes = 0;
 	struct rlog_damage d;
@@ -108,7 +108,7 @@ void *lt_scrub_main(void *arg)
 		if (!s && rlog_scrub_new(lt->conf.dir, lt->conf.ops, lt->conf.record_bytes_max, &s) < 0)
 			ns = SCRUB_AGAIN_NS;
 		else
-			ns = step(lt, s, &cuts);
+			ns = lt_scrub_step(lt, s, &cuts);
 	} while (rest(lt, ns));
 	rlog_scrub_free(s);
 	return NULL;

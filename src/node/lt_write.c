@@ -326,6 +326,24 @@ static void do_all(struct logthread *lt, struct lt_cmd *q)
 	}
 }
 
+void lt_carry_out(struct logthread *lt, struct lt_cmd *q)
+{
+	do_all(lt, q);
+	if (lt->w.failed)
+		return;
+	do_stuck(lt);
+	(void)lt_rebuild_step(lt);
+}
+
+struct lt_cmd *lt_take_cmds(struct logthread *lt)
+{
+	struct lt_cmd *q = lt->cmds.head;
+
+	lt->cmds.head = NULL;
+	lt->cmds.tail = &lt->cmds.head;
+	return q;
+}
+
 static struct lt_cmd *take_all(struct logthread *lt, uint64_t wait_ns, bool *ret_stop)
 {
 	struct lt_cmd *q;
@@ -337,9 +355,7 @@ static struct lt_cmd *take_all(struct logthread *lt, uint64_t wait_ns, bool *ret
 
 		(void)pthread_cond_timedwait(&lt->cond, &lt->lock, &ts); /* whatever woke us, we look */
 	}
-	q = lt->cmds.head;
-	lt->cmds.head = NULL;
-	lt->cmds.tail = &lt->cmds.head;
+	q = lt_take_cmds(lt);
 	*ret_stop = lt->stop && !q;
 	(void)pthread_mutex_unlock(&lt->lock);
 	return q;
@@ -354,13 +370,8 @@ void *lt_write_main(void *arg)
 	while (!end) {
 		struct lt_cmd *q = take_all(lt, wait_ns, &end);
 
-		do_all(lt, q);
-		if (lt->w.failed) {
-			wait_ns = LT_RESERVE_NS;
-			continue;
-		}
-		do_stuck(lt);
-		wait_ns = lt_rebuild_step(lt) || q ? 0 : lt_idle(lt);
+		lt_carry_out(lt, q);
+		wait_ns = lt->w.failed ? LT_RESERVE_NS : q ? 0 : lt_idle(lt);
 	}
 	rlog_rebuild_free(TAKE(lt->w.rebuild));
 	if (!lt->w.failed)

@@ -32,7 +32,7 @@ struct node {
 	bool send_full;    /* outputs are full */
 	struct drv_answer answers[ANSWERS]; /* [waiter number] */
 	int n_answers;
-	int n_room, n_fetch, n_violations;
+	int n_room, n_fetch, n_violations, n_overruled;
 	bool aside;        /* io_set_aside() was called */
 };
 
@@ -294,6 +294,7 @@ static void io_note(void *ctx, const struct rep_note *note)
 	struct node *n = ctx;
 
 	n->n_violations += note->kind == REP_NOTE_VIOLATION;
+	n->n_overruled += note->kind == REP_NOTE_OVERRULED;
 	if (getenv("TEST_TRACE"))
 		printf("%7.3f %s %s %s e%lu s%lu %s\n", (double)n->w->now_ns / 1e9, names[n->i],
 			rep_note_text(note->kind), note->node, note->epoch, note->seq, note->text ? note->text : "");
@@ -1030,6 +1031,53 @@ START_TEST(nothing_is_appended_behind_what_is_set_aside)
 }
 END_TEST
 
+/*
+ * A primary with another record where this node knows one to be committed: refused. Unless an operator has recovered the
+ * state from that log (1: etcd says so before the primary comes, 2: after): then this life is over.
+ */
+START_TEST(below_the_commit_index_only_an_operator_cuts)
+{
+	static const struct rep_stretch history[] = { { 1, 1 }, { 5, 2 } };
+	struct rep_event view = { .kind = REP_EV_VIEW };
+	struct world *w = cluster();
+	struct node *n = &w->nodes[2];
+	struct voice v;
+
+	for (uintptr_t i = 1; i <= 3; i++)
+		submit(w, 0, NULL, "a", i);
+	run(w, NS_PER_S);
+	ck_assert_uint_eq(rep_commit(drv_rep(n->d)), 3);
+	w->cut[0] = w->cut[1] = w->cut[2] = true;
+	link_all(w, false);
+	settle(w); /* they ask etcd in vain */
+	w->etcd.revision += 10;
+	w->etcd.leader.present = false;
+	w->etcd.insync.recovery++;
+	w->etcd.insync.version++;
+	w->etcd.insync.epoch = 4;
+	w->etcd.insync.mod_revision = w->etcd.revision;
+	view.view = &w->etcd;
+	view.now_ns = w->now_ns;
+	if (_i == 1)
+		drv_event(n->d, &view);
+	settle(w);
+	v = voice_of(w, "S1", 5, 2, history, 2);
+	says(w, 2, &v);
+	ck_assert_uint_eq(n->end, 3);
+	ck_assert_int_eq(n->n_violations, _i != 1);
+	ck_assert_int_eq(n->n_overruled, _i == 1);
+	if (_i == 2) {
+		drv_event(n->d, &view);
+		settle(w);
+	}
+	ck_assert_int_eq(n->n_overruled, _i > 0);
+	node_restart(w, 2); /* whatever was committed in another life: */
+	says(w, 2, &v);
+	ck_assert_uint_eq(n->end, 1);
+	world_free(w);
+}
+END_TEST
+
 UNIT_MAIN("driver", {
 	tcase_add_test(tc, append_commit_answer);
 	tcase_add_test(tc, retries_wait_for_the_commit);
@@ -1045,4 +1093,5 @@ UNIT_MAIN("driver", {
 	tcase_add_test(tc, a_table_that_waits_for_commits_is_not_full);
 	tcase_add_test(tc, a_conflict_at_the_end_behind_a_cut);
 	tcase_add_test(tc, nothing_is_appended_behind_what_is_set_aside);
+	tcase_add_loop_test(tc, below_the_commit_index_only_an_operator_cuts, 0, 3);
 })

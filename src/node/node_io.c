@@ -173,6 +173,8 @@ static void io_note(void *ctx, const struct rep_note *note)
 	node_admin_note(n, note);
 	if (note->kind == REP_NOTE_FOREIGN || note->kind == REP_NOTE_MISCONFIGURED)
 		node_fatal(n, 78);
+	if (note->kind == REP_NOTE_OVERRULED)
+		node_fatal(n, 1);
 }
 
 const struct drv_io node_drv_io = { .real_ns = io_real_ns, .append = io_append, .truncate = io_truncate,

@@ -109,6 +109,8 @@ struct rep {
 	bool view_known;
 	struct rep_insync cfg;    /* the in-sync set as last known; stays when etcd's state is gone */
 	bool state_gone;
+	leash_seq recovered_commit; /* the commit index when `leash recover` was heard of in this life; 0: it was not */
+	leash_epoch refused_cut;    /* epoch of a primary whose cut below the commit index was refused; 0: none */
 	uint64_t probe_ns;        /* when a probe was last asked for */
 	uint64_t doubt_ns;        /* since when answers that went through Raft show an older state; 0 = they do not */
 	uint64_t key_gone_ns;     /* since when no leader key is seen; 0 = there is one */

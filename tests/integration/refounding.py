@@ -1,17 +1,20 @@
 #!/usr/bin/env python3
-"""An engine that is founded anew while its gateway runs: everything of it in etcd and on the nodes is removed, and the same
-nodes found another cluster under the same name.
+"""What an operator may do to a cluster under those who use it.
 
-What the former cluster got and did not answer is answered -INDOUBT and never sent to the new one; what it never got is in
-the new one, first; nothing else needs to be done."""
+founded_anew: everything of an engine in etcd and on the nodes is removed while its gateway runs, and the same nodes found
+another cluster under the same name. What the former cluster got and did not answer is answered -INDOUBT and never sent to the new one; what it never got is in
+the new one, first; nothing else needs to be done.
+
+recovered_onto_a_shorter_log: `leash recover` hears only a node that was behind, and chooses its log. The others run all the
+time and know more to be committed; they end (status 1), and follow that log when they are started again."""
 
 import shutil
 
-from cluster import Cluster, Gateway
+from cluster import Cluster, Gateway, leash, run_scenarios
 from leashtest import Client, RespError, run, wait_for
 
 
-def main(test):
+def founded_anew(test):
     c = Cluster(test, gateway=False)
     gateway = c.gateway = Gateway(test, c.etcd, hold_timeout="120s")
     r, later = gateway.client(), gateway.client()
@@ -52,5 +55,48 @@ def main(test):
         assert fresh.call("XLEN", "engine") == 2
 
 
+def recovered_onto_a_shorter_log(test):
+    c = Cluster(test, gateway=False)
+    behind = c.by_name["S2"]
+    append(c, 10)
+    c.wait_equal()
+    behind.kill()  # a paused one would find the rest in its socket
+    append(c, 10)
+    wait_for(lambda: c.etcd.insync() and "S2" not in c.etcd.insync(), "S2 is left behind")
+    others = [n for n in c.nodes if n is not behind]
+    wait_for(lambda: all(n.status()["log"]["commit"] == 20 for n in others), "the others know what is committed")
+    for n in others:
+        n.pause()
+    c.etcd.delete_all()
+    behind.start()
+    wait_for(lambda: behind.status()["log"]["end"] == 10 and c.etcd.get("engine/nodes/S2"), "S2 is heard")
+    leash("recover", "--etcd-endpoints", c.etcd.url, "--yes")
+    for n in others:
+        n.resume()
+    ended = []
+
+    def all_follow():
+        with behind.client() as r:
+            r.send("XADD", "engine", "IDMP", "p", "after", "*", "v", "after")
+        for n in others:
+            if not n.running():
+                ended.append((n.node, n.popen.returncode))
+                n.start()
+        return len(ended) == 2
+
+    wait_for(all_follow, "the others end", 60)
+    assert sorted(ended) == sorted((n.node, 1) for n in others), ended
+    c.wait_in_sync()
+    with c.wait_primary().client() as r:
+        assert r.call("XADD", "engine", "IDMP", "p", "after", "*", "v", "after") == b"11-0"
+    assert [seq for seq, _ in c.wait_equal()] == list(range(1, 12))
+
+
+def append(c, n):
+    with c.wait_primary().client() as r:
+        for _ in range(n):
+            r.call("XADD", "engine", "*", "v", "x")
+
+
 if __name__ == "__main__":
-    run(main)
+    run(lambda test: run_scenarios(test, [founded_anew, recovered_onto_a_shorter_log]))

@@ -273,8 +273,10 @@ END_TEST
 
 START_TEST(cuts_in_order)
 {
-	struct rep_meta meta = { .cluster = 5, .incarnation = 0x99, .promise = 3 };
+	struct rep_meta meta = { .cluster = 5, .incarnation = 0x99, .promise = 3, .log_epoch = 3, .log_matched = 15 };
 	struct t *t = t_new();
+	struct rlog_meta disk;
+	leash_seq mark;
 
 	append(t, 20);
 	logthread_truncate(t->lt, 15);
@@ -295,6 +297,9 @@ START_TEST(cuts_in_order)
 	logthread_set_aside(t->lt, 0x1234);
 	WAIT(t, t->incarnation == 0x1234);
 	ck_assert_uint_eq(t->incarnation_end, 105);
+	ck_assert_int_eq(rlog_peek(t->dir, &rlog_posix, &disk, &mark), 0);
+	ck_assert(disk.incarnation == 0x1234 && disk.promise == 3);
+	ck_assert(disk.log_epoch == 0 && disk.log_matched == 0); /* nothing for `leash recover` to build upon */
 	t_free(t);
 }
 END_TEST

@@ -47,7 +47,7 @@ struct rlog_conf {
 	uint64_t segment_bytes;   /* size of a segment file, below 4 GiB; at least 4 * max record; rounded down to 4096 */
 	uint64_t reserve_bytes;   /* kept for a full disk; 0 = none */
 	uint64_t digest_seed;     /* seeds rec_identify(); 0: the cluster id in meta. When it becomes known: rlog_set_seed() */
-	uint32_t record_bytes_max; /* of a body; a larger length in a header is damage */
+	uint32_t record_bytes_max; /* of a body that is appended; what was appended under a larger limit stays good */
 };
 
 enum rlog_error {
@@ -181,6 +181,12 @@ int rlog_reset(struct rlog *l, leash_seq start, struct leash_chain base) _must_c
  * more damage, call again.
  */
 int rlog_set_damage_aside(struct rlog *l) _must_check_;
+
+/*
+ * All of R11 at once for a log that was opened damaged: the new incarnation first (and no log epoch: it may lack what it
+ * had, and is nothing for `leash recover` to build upon, R9), then all damage is set aside. 0; RLOG_E_FULL; negative errno.
+ */
+int rlog_renounce(struct rlog *l, leash_id new_incarnation) _must_check_;
 
 /* Retention: removes whole segments that lie entirely before @keep_from. Durable on return. RLOG_E_FULL: no room to
  * note it (some file systems need that), nothing was removed. */

@@ -100,7 +100,7 @@ static int cut_point(const struct rlog *l, leash_seq first, leash_seq seq, struc
 		r = rlog_seg_header_read(&w, first, &h);
 	if (r != 0)
 		return r;
-	rlog_scan_start(ret_scan, &w, &h, l->conf.record_bytes_max);
+	rlog_scan_start(ret_scan, &w, &h, REC_BODY_BYTES_MAX);
 	while (r == 0 && ret_scan->next <= seq)
 		r = rlog_scan_next(ret_scan, &item);
 	ret_scan->win = NULL;
@@ -236,7 +236,7 @@ static int side_copy(const struct rlog *l, size_t i, leash_seq seq, const struct
 	if (r == 0)
 		r = rlog_seg_header_read(&w, l->segs[i].first, &h);
 	if (r == 0)
-		rlog_scan_start(&s, &w, &h, l->conf.record_bytes_max);
+		rlog_scan_start(&s, &w, &h, REC_BODY_BYTES_MAX);
 	while (r == 0 && s.next <= l->segs[i].last) {
 		r = rlog_scan_next(&s, &item);
 		if (r != 0 || item.h.seq <= seq)
@@ -469,6 +469,19 @@ int rlog_set_damage_aside(struct rlog *l)
 	if (r != 0)
 		return rlog_latch(l, -EIO);
 	return l->n_damage > 0 ? RLOG_E_DAMAGED : 0;
+}
+
+int rlog_renounce(struct rlog *l, leash_id new_incarnation)
+{
+	struct rlog_meta m = l->meta;
+	int r;
+
+	m.incarnation = new_incarnation;
+	m.log_epoch = m.log_matched = 0;
+	r = rlog_meta_write(l, &m);
+	while (r == 0 && (r = rlog_set_damage_aside(l)) == RLOG_E_DAMAGED)
+		r = 0; /* there is more of it */
+	return r;
 }
 
 /* --------------------------------------------------------------------------------------------------- retention */

@@ -172,12 +172,12 @@ static void seg_empty(struct rlog_seg *seg)
 	seg->last_real_time_ns = 0;
 }
 
-static void scan_of(struct rlog_scan *s, const struct rlog *l, struct rlog_win *w, const struct rlog_seg *seg)
+static void scan_of(struct rlog_scan *s, struct rlog_win *w, const struct rlog_seg *seg)
 {
 	const struct rlog_seg_header h = { .bytes = seg->bytes, .first = seg->first, .base = seg->base,
 		.prev_epoch = seg->prev_epoch, .nonce = seg->nonce };
 
-	rlog_scan_start(s, w, &h, l->conf.record_bytes_max);
+	rlog_scan_start(s, w, &h, REC_BODY_BYTES_MAX);
 }
 
 int rlog_entries_rebuild(const struct rlog *l, size_t i, struct buf *entries)
@@ -192,7 +192,7 @@ int rlog_entries_rebuild(const struct rlog *l, size_t i, struct buf *entries)
 
 	rlog_name(name, seg->first, "seg");
 	r = rlog_file_open(l->ops, l->conf.dir, name, RLOG_OPEN_READ, &w.file);
-	scan_of(&s, l, &w, seg);
+	scan_of(&s, &w, seg);
 	while (r == 0 && s.next <= seg->last) {
 		r = rlog_scan_next(&s, &item);
 		if (r == 0)
@@ -308,7 +308,7 @@ static int seg_from_records(struct rlog *l, leash_seq later)
 		return r;
 	rlog_history_cut(l, seg->first - 1);
 	seg_empty(seg);
-	scan_of(&s, l, &w, seg);
+	scan_of(&s, &w, seg);
 	r = seg_walk(l, &s, seg, &entries, &why);
 	if (r < 0)
 		return r;
@@ -376,7 +376,7 @@ int rlog_load_active(struct rlog *l)
 	buf_deinit(&l->entries);
 	rlog_history_cut(l, seg->first - 1);
 	seg_empty(seg);
-	scan_of(&s, l, &w, seg);
+	scan_of(&s, &w, seg);
 	r = seg_walk(l, &s, seg, &l->entries, &why);
 	if (r == 0)
 		r = active_judge(l, &s, seg, why);

@@ -87,11 +87,27 @@ static int own_open(struct rlog_rebuild *b, leash_seq first, struct rlog_seg_hea
 	return r;
 }
 
+/* How large the file of segment @first is or was, when its header does not say it. */
+static uint64_t size_of(const struct rlog *l, leash_seq first)
+{
+	char name[RLOG_NAME_BYTES], path[PATH_MAX];
+	uint64_t bytes = 0, most = l->conf.segment_bytes;
+
+	rlog_name(name, first, "seg");
+	if (rlog_path(path, l->conf.dir, name) == 0 && l->ops->size(l->ops->ctx, path, &bytes) == 0 &&
+		bytes <= RLOG_SEG_MAX)
+		most = MAX2(most, bytes - bytes % RLOG_DIRECT_ALIGN);
+	for (size_t i = 0; i < l->n_segs; i++)
+		if (l->segs[i].first == first)
+			most = MAX2(most, l->segs[i].bytes);
+	return most;
+}
+
 /* Header of the new file: the old one's if that can be trusted. */
 static int begin_header(struct rlog_rebuild *b, leash_seq first)
 {
 	const struct rlog *l = b->l;
-	struct rlog_seg_header old, h = { .bytes = l->conf.segment_bytes, .first = first };
+	struct rlog_seg_header old, h = { .bytes = size_of(l, first), .first = first };
 	bool known = expected_base(l, first, &h);
 	int r = own_open(b, first, &old);
 
@@ -113,11 +129,24 @@ static int begin_header(struct rlog_rebuild *b, leash_seq first)
 
 static void begin_at_start(struct rlog_rebuild *b)
 {
-	rlog_scan_start(&b->at, &b->own, &b->h, b->l->conf.record_bytes_max);
+	rlog_scan_start(&b->at, &b->own, &b->h, REC_BODY_BYTES_MAX);
 	b->written = RLOG_SEG_HEADER;
 	b->zeroed = 0;
 	b->log_time_ns = b->h.prev_log_time_ns;
 	b->borrowed = false;
+}
+
+static int io_result(const struct rlog_rebuild *b, int r)
+{
+	return rlog_is_full(r) ? RLOG_E_FULL : r == -EIO ? rlog_latch(b->l, r) : r;
+}
+
+/* All of it at once, or nothing: what is taken piece by piece until there is no more is missing to others. */
+static int make_room(struct rlog_rebuild *b)
+{
+	int r = b->l->ops->allocate(b->l->ops->ctx, b->out.fd, b->h.bytes);
+
+	return io_result(b, r == -EOPNOTSUPP ? 0 : r);
 }
 
 int rlog_rebuild_new(struct rlog *l, leash_seq seq, struct rlog_rebuild **ret_rebuild)
@@ -128,7 +157,7 @@ int rlog_rebuild_new(struct rlog *l, leash_seq seq, struct rlog_rebuild **ret_re
 
 	if (r < 0)
 		return r;
-	if (seq < rlog_start(l))
+	if (seq < rlog_start(l) || (l->n_damage == 0 && seq > rlog_end(l)))
 		return RLOG_E_GONE;
 	if (first == 0) /* the oldest file is missing */
 		first = l->n_segs > 0 ? l->segs[0].first : seq;
@@ -141,9 +170,14 @@ int rlog_rebuild_new(struct rlog *l, leash_seq seq, struct rlog_rebuild **ret_re
 	r = begin_header(b, first);
 	if (r == 0)
 		r = rlog_file_open(l->ops, l->conf.dir, REBUILD_NAME, RLOG_OPEN_WRITE | RLOG_OPEN_CREATE, &b->out);
+	if (r == 0)
+		r = l->ops->sync_dir(l->ops->ctx, l->conf.dir);
+	if (r == 0)
+		r = make_room(b);
 	if (r != 0) {
+		r = io_result(b, r);
 		rlog_rebuild_free(b);
-		return rlog_is_full(r) ? RLOG_E_FULL : r;
+		return r;
 	}
 	begin_at_start(b);
 	*ret_rebuild = b;
@@ -165,12 +199,7 @@ void rlog_rebuild_free(struct rlog_rebuild *b)
 
 /* -------------------------------------------------------------------------------------------------------- writing */
 
-static int io_result(const struct rlog_rebuild *b, int r)
-{
-	return rlog_is_full(r) ? RLOG_E_FULL : r < 0 && r != -ENOMEM ? rlog_latch(b->l, r) : r;
-}
-
-/* Room first: a file that is written later without it being there would be a second way to meet a full disk. */
+/* Zeroed before it is used, as any segment. */
 static int zero_more(struct rlog_rebuild *b, uint64_t bytes_max)
 {
 	uint64_t to = MIN2(b->zeroed + MAX2(bytes_max, (uint64_t)RLOG_DIRECT_ALIGN), b->h.bytes);
@@ -272,12 +301,13 @@ int rlog_rebuild_finish(struct rlog_rebuild *b)
 	r = rlog_file_write(&b->out, page, sizeof page, 0);
 	if (r == 0)
 		r = b->l->ops->fdatasync(b->l->ops->ctx, b->out.fd);
-	if (r == 0)
-		r = swap(b);
 	if (r != 0)
 		return io_result(b, r);
-	rlog_file_close(&b->out);
+	rlog_file_close(&b->out); /* from here on opening finishes it, whatever happens: it is not to be removed */
 	rlog_win_deinit(&b->own);
+	r = swap(b);
+	if (r != 0)
+		return rlog_is_full(r) ? RLOG_E_FULL : rlog_latch(b->l, r);
 	b->own_there = false;
 	return take_over(b);
 }
@@ -330,6 +360,15 @@ static int base_of(const struct rlog *l, leash_seq later, struct leash_chain *re
 	return r == -EIO || r == -ENOENT ? RLOG_E_DAMAGED : r;
 }
 
+/* A segment that is good as it is need not be written anew: it was mended before, or whoever said so was wrong. Damage
+ * that opening met would be met again. */
+static int ready(const struct rlog_rebuild *b)
+{
+	if (b->taken.records > 0 || !b->own_there)
+		return RLOG_REBUILD_READY;
+	return b->l->n_damage > 0 ? RLOG_E_DAMAGED : RLOG_E_GONE;
+}
+
 /* All records are there; what other nodes gave must lead to what follows. */
 static int close_chain(struct rlog_rebuild *b)
 {
@@ -337,7 +376,7 @@ static int close_chain(struct rlog_rebuild *b)
 	int r = 0;
 
 	if (!b->borrowed)
-		return RLOG_REBUILD_READY;
+		return ready(b);
 	if (b->later)
 		r = base_of(b->l, b->later, &want);
 	if (r != 0)
@@ -350,17 +389,18 @@ static int opened_end(struct rlog_rebuild *b, leash_seq *ret_need)
 {
 	const struct rlog *l = b->l;
 	struct rlog_tail tail;
+	bool torn;
 	int r = rlog_scan_tail(&b->at, &tail);
 
 	if (r < 0)
 		return r;
-	if (tail.next_seq) {
-		*ret_need = b->at.next;
-		return 0;
-	}
-	if (b->borrowed || l->mark_unknown || tail.unreadable || b->at.next <= MAX2(l->marks.mark, tail.proof))
+	torn = !l->mark_unknown && !tail.unreadable && b->at.next > MAX2(l->marks.mark, tail.proof);
+	if (torn && !b->borrowed)
+		return ready(b); /* what lies behind was never durable (rlog_judge.h) */
+	if (torn || !tail.next_seq)
 		return RLOG_E_DAMAGED;
-	return RLOG_REBUILD_READY;
+	*ret_need = b->at.next;
+	return 0;
 }
 
 static int copy_own(struct rlog_rebuild *b, uint64_t *budget, leash_seq *ret_need)
@@ -428,25 +468,30 @@ int rlog_rebuild_step(struct rlog_rebuild *b, uint64_t bytes_max, leash_seq *ret
 
 /* ---------------------------------------------------------------------------------------- records of other nodes */
 
-/* @rec would not fit: the segment ended before it, and the file of the next one is missing. */
+/*
+ * A record would not fit: the segment ended before it, and the file of the next one is missing. Records have the same size
+ * on all nodes, so behind a borrowed one this shows that what was borrowed is not what was here.
+ */
 static int next_file(struct rlog_rebuild *b)
 {
 	struct rlog_seg_header h = b->h;
 
+	if (b->borrowed)
+		return RLOG_E_CHAIN;
 	if (b->taken.records > 0)
 		return RLOG_REBUILD_READY; /* what is missing behind it is found when it is looked for again */
 	h.first = b->at.next;
 	h.base = b->at.chain;
 	h.prev_epoch = b->at.epoch;
 	h.nonce = rlog_nonce(b->l, h.first, h.base);
-	h.bytes = b->l->conf.segment_bytes;
+	h.bytes = size_of(b->l, h.first);
 	h.prev_log_time_ns = b->log_time_ns;
 	rlog_win_deinit(&b->own);
 	buf_deinit(&b->pending);
 	b->own_there = false;
 	b->h = h;
 	begin_at_start(b);
-	return 0;
+	return make_room(b);
 }
 
 static int borrow(struct rlog_rebuild *b, const struct rlog_rec *rec)
@@ -454,7 +499,7 @@ static int borrow(struct rlog_rebuild *b, const struct rlog_rec *rec)
 	uint64_t bytes = RLOG_LEAD_BYTES + (uint64_t)rec->body.len;
 	int r;
 
-	if (rec->body.len > b->l->conf.record_bytes_max)
+	if (rec->body.len > REC_BODY_BYTES_MAX)
 		return -EMSGSIZE;
 	if (!rec_chain_follows(&rec->h, b->at.chain) || rec->h.epoch < b->at.epoch)
 		return RLOG_E_CHAIN;

@@ -165,8 +165,8 @@ void diag_repair_failed(leash_seq seq, const char *why, bool dormant, bool gives
 		return;
 	diag_event(gives_up ? LOG_ERR : LOG_WARNING, DIAG_ID_REPAIR_FAILED, f, ARRAY_SIZE(f),
 		"the log could not be repaired at record %s: %s; %s", at, why,
-		!gives_up ? "this node stands aside and goes on asking; start the nodes that have the record, or run "
-			    "\"leash recover\"" :
+		!gives_up ? "this node stands aside and goes on asking; start the nodes that have the record, or, when "
+			    "none has it any more, stop this one and run \"leash log set-aside\"" :
 		dormant  ? "the damage is set aside" :
 			   "a primary hands over, a secondary sets the damage aside");
 }

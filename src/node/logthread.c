@@ -43,15 +43,57 @@ void lt_post_seq(struct logthread *lt, enum lt_done_kind kind, leash_seq seq)
 	lt_post(lt, d);
 }
 
-/* Remembers what is lowest: behind it nothing is kept when it is set aside. */
+leash_seq lt_damage_first(const struct logthread *lt, size_t *ret_i)
+{
+	leash_seq first = 0;
+
+	for (size_t i = 0; i < lt->n_damage; i++) {
+		if (first && lt->damage[i].first >= first)
+			continue;
+		first = lt->damage[i].first;
+		*ret_i = i;
+	}
+	return first;
+}
+
+void lt_damage_forget(struct logthread *lt, leash_seq first, leash_seq last)
+{
+	size_t n = 0;
+
+	(void)pthread_mutex_lock(&lt->lock);
+	for (size_t i = 0; i < lt->n_damage; i++)
+		if (lt->damage[i].first < first || lt->damage[i].first > last)
+			lt->damage[n++] = lt->damage[i];
+	lt->n_damage = n;
+	(void)pthread_mutex_unlock(&lt->lock);
+}
+
+/* Where to note @found: where it is noted already, a free place, or that of the highest one that lies behind it. */
+static struct rlog_damage *damage_place(struct logthread *lt, const struct rlog_damage *found)
+{
+	struct rlog_damage *highest = NULL;
+
+	for (size_t i = 0; i < lt->n_damage; i++) {
+		if (lt->damage[i].first == found->first)
+			return &lt->damage[i];
+		if (!highest || lt->damage[i].first > highest->first)
+			highest = &lt->damage[i];
+	}
+	if (lt->n_damage < LT_DAMAGE_MAX)
+		return &lt->damage[lt->n_damage++];
+	return highest->first > found->first ? highest : NULL;
+}
+
 void lt_damaged(struct logthread *lt, const struct rlog_damage *found)
 {
 	struct lt_done *d = done_new(LT_D_DAMAGE);
+	struct rlog_damage *place;
 
 	d->damage = *found;
 	(void)pthread_mutex_lock(&lt->lock);
-	if (lt->damage.first == 0 || found->first < lt->damage.first)
-		lt->damage = *found;
+	place = damage_place(lt, found);
+	if (place)
+		*place = *found;
 	(void)pthread_mutex_unlock(&lt->lock);
 	lt_post(lt, d);
 }
@@ -251,11 +293,14 @@ void logthread_meta(struct logthread *lt, uint64_t ticket, const struct rep_meta
 void logthread_set_aside(struct logthread *lt, leash_id new_incarnation)
 {
 	struct lt_cmd *c = cmd_new(LT_SET_ASIDE, 0);
+	leash_seq first;
+	size_t i;
 
 	c->incarnation = new_incarnation;
 	(void)pthread_mutex_lock(&lt->lock);
-	if (lt->damage.first)
-		lt->mark = MIN2(lt->mark, lt->damage.first - 1);
+	first = lt_damage_first(lt, &i);
+	if (first)
+		lt->mark = MIN2(lt->mark, first - 1);
 	(void)pthread_mutex_unlock(&lt->lock);
 	give(lt, c);
 }

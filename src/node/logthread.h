@@ -48,8 +48,9 @@ struct logthread_ops {
 	/*
 	 * Of logthread_rebuild(). @outcome 0 and @need: the record that is to come from another node. 0 and no @need: the
 	 * damaged segment is whole again. RLOG_E_GONE: there is nothing to repair any more; RLOG_E_CHAIN, RLOG_E_ORDER,
-	 * -EMSGSIZE: what came from another node does not fit; RLOG_E_DAMAGED: it cannot be proven; RLOG_E_FULL, -ENOMEM:
-	 * try again later. All but the first end it. @taken: what other nodes gave so far.
+	 * -EMSGSIZE: what came from another node does not fit; RLOG_E_DAMAGED: it cannot be proven; -ECANCELED: the log was
+	 * cut meanwhile, begin again; RLOG_E_FULL, other negative errnos: try again later. All but the first end it.
+	 * @taken: what other nodes gave so far.
 	 */
 	void (*rebuild)(void *ctx, int outcome, leash_seq need, const struct rlog_rebuilt *taken);
 	void (*problem)(void *ctx, const char *text); /* for the operator; leash goes on */

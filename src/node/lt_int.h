@@ -19,6 +19,7 @@
 #define LT_RESERVE_NS    (10 * UINT64_C(1000000000))
 #define LT_SCRUB_STEP_BYTES (256 * 1024)
 #define LT_SCRUB_REST_BYTES (UINT64_C(4) << 30) /* between two passes: as long as reading so much takes */
+#define LT_DAMAGE_MAX    64                     /* stretches; of more the lowest are remembered */
 #define LT_PREPARE_BYTES (1u << 20)            /* of the next segment, between two groups */
 
 enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN, LT_REBUILD };
@@ -100,7 +101,8 @@ struct logthread {
 	struct lt_done *done, **done_tail;
 	struct logthread_read *reads, **reads_tail;
 	leash_seq mark;
-	struct rlog_damage damage;    /* the lowest that was found and is not set aside; first = 0: none */
+	struct rlog_damage damage[LT_DAMAGE_MAX]; /* found, neither repaired nor set aside */
+	size_t n_damage;
 	uint64_t scrub_rate;          /* bytes per second; 0 = off */
 	bool stop;
 	struct logthread_stats stats;
@@ -121,6 +123,8 @@ void lt_cut_end(struct logthread *lt);
 uint64_t lt_cuts(const struct logthread *lt);
 
 void lt_damaged(struct logthread *lt, const struct rlog_damage *d); /* found by a reading thread */
+leash_seq lt_damage_first(const struct logthread *lt, size_t *ret_i); /* the lowest; 0: none. Under the lock */
+void lt_damage_forget(struct logthread *lt, leash_seq first, leash_seq last); /* what begins there is mended or gone */
 
 void lt_post(struct logthread *lt, struct lt_done *d); /* takes over @d */
 void lt_post_seq(struct logthread *lt, enum lt_done_kind kind, leash_seq seq); /* with the log's chain and room */

@@ -27,29 +27,19 @@ void lt_rebuild_drop(struct logthread *lt)
 		return;
 	rlog_rebuild_free(TAKE(lt->w.rebuild));
 	lt->w.rebuilding = false;
-	post(lt, RLOG_E_GONE, 0);
-}
-
-/* What was found in the segment is mended. */
-static void forget_damage(struct logthread *lt)
-{
-	struct rlog_rebuilt taken = rlog_rebuild_taken(lt->w.rebuild);
-
-	(void)pthread_mutex_lock(&lt->lock);
-	if (lt->damage.first >= taken.segment_first && lt->damage.first <= taken.segment_last)
-		lt->damage.first = 0;
-	(void)pthread_mutex_unlock(&lt->lock);
+	post(lt, -ECANCELED, 0);
 }
 
 static int put_in_place(struct logthread *lt)
 {
+	struct rlog_rebuilt taken = rlog_rebuild_taken(lt->w.rebuild);
 	int r;
 
 	lt_cut_begin(lt);
 	r = rlog_rebuild_finish(lt->w.rebuild);
 	lt_cut_end(lt);
 	if (r == 0)
-		forget_damage(lt);
+		lt_damage_forget(lt, taken.segment_first, taken.segment_last);
 	return r;
 }
 
@@ -66,8 +56,11 @@ static void stepped(struct logthread *lt, int r, leash_seq need)
 		return;
 	}
 	post(lt, r, 0);
+	if (r == RLOG_E_GONE)
+		lt_damage_forget(lt, rlog_rebuild_taken(lt->w.rebuild).segment_first,
+			rlog_rebuild_taken(lt->w.rebuild).segment_last);
 	rlog_rebuild_free(TAKE(lt->w.rebuild));
-	if (r < 0 && r != -ENOMEM)
+	if (r == -EIO)
 		lt_fail(lt, "repairing the log", r);
 }
 
@@ -94,7 +87,7 @@ static void begin(struct logthread *lt, leash_seq seq)
 	lt->w.rebuilding = r == 0;
 	if (r != 0)
 		post(lt, r, 0);
-	if (r < 0 && r != -ENOMEM)
+	if (r == -EIO)
 		lt_fail(lt, "repairing the log", r);
 }
 

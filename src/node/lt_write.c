@@ -139,15 +139,6 @@ static int cut(struct logthread *lt, const struct lt_cmd *c)
 	return c->seq < rlog_end(log) ? rlog_truncate(log, c->seq) : 0;
 }
 
-/* The log ends at @end now: damage behind it is gone. */
-static void forget_damage(struct logthread *lt, leash_seq end)
-{
-	(void)pthread_mutex_lock(&lt->lock);
-	if (lt->damage.first > end)
-		lt->damage.first = 0;
-	(void)pthread_mutex_unlock(&lt->lock);
-}
-
 void lt_do_cut(struct logthread *lt, struct lt_cmd *c)
 {
 	int r;
@@ -168,7 +159,7 @@ void lt_do_cut(struct logthread *lt, struct lt_cmd *c)
 	if (r != 0) {
 		lt_fail(lt, "cutting the log", r);
 	} else {
-		forget_damage(lt, c->kind == LT_RESET ? 0 : c->seq);
+		lt_damage_forget(lt, c->kind == LT_RESET ? 0 : c->seq + 1, UINT64_MAX);
 		lt->w.marked = MIN2(lt->w.marked, c->kind == LT_RESET ? 0 : c->seq);
 		lt_post_seq(lt, LT_D_CUT, rlog_end(lt->w.log));
 	}
@@ -226,15 +217,18 @@ void lt_do_meta(struct logthread *lt, struct lt_cmd *c)
 	lt_cmd_free(c);
 }
 
-/* What was found while running goes into the log's own account, unless retention has removed it. */
+/* What was found while running goes into the log's own account, unless retention has removed it. The lowest is enough:
+ * nothing behind it is kept. */
 static int add_damage(struct logthread *lt)
 {
 	leash_seq start = rlog_start(lt->w.log);
-	struct rlog_damage d;
+	struct rlog_damage d = { 0 };
+	size_t i;
 
 	(void)pthread_mutex_lock(&lt->lock);
-	d = lt->damage;
-	lt->damage.first = 0;
+	if (lt_damage_first(lt, &i))
+		d = lt->damage[i];
+	lt->n_damage = 0;
 	(void)pthread_mutex_unlock(&lt->lock);
 	if (d.first == 0 || d.first > rlog_end(lt->w.log) || (d.last && d.last < start))
 		return 0;
@@ -268,7 +262,7 @@ static void do_set_aside(struct logthread *lt, struct lt_cmd *c)
 	if (r != 0) {
 		lt_fail(lt, "setting damage aside", r);
 	} else {
-		forget_damage(lt, rlog_end(lt->w.log));
+		lt_damage_forget(lt, rlog_end(lt->w.log) + 1, UINT64_MAX);
 		lt->w.marked = MIN2(lt->w.marked, rlog_end(lt->w.log));
 		lt_post_seq(lt, LT_D_INCARNATION, rlog_end(lt->w.log));
 	}

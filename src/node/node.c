@@ -44,7 +44,7 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	n->turn_due = false;
 	if (n->dead)
 		return;
-	if (n->reopen_due)
+	if (n->reopen_due && !n->stopping)
 		node_reopen(n);
 	if (n->dead)
 		return;
@@ -100,7 +100,7 @@ static int conf_check(const struct node_conf *c, char reason[256])
 static int make_threads(struct node *n, struct rlog *log, const struct rlog_meta *meta)
 {
 	struct logthread_conf conf = { .dir = n->conf.dir, .ops = n->conf.ops,
-		.record_bytes_max = n->conf.record_bytes_max - REC_HEADER_BYTES,
+		.record_bytes_max = REC_BODY_BYTES_MAX, /* what was taken under a larger limit is good */
 		.retention_bytes = n->conf.retention_bytes, .retention_time_ns = n->conf.retention_time_ns,
 		.scrub_rate = n->conf.scrub_rate };
 	struct logthread_ops ops = node_lt_ops;
@@ -248,7 +248,7 @@ void node_link(struct node *n, const char *peer, bool up, uint64_t conn, bool re
 		.link = { .node = peer, .up = up, .conn = conn, .refused = refused } };
 
 	drv_event(n->drv, &ev);
-	node_repair_link(n, peer, up, conn);
+	node_repair_link(n, peer, up, conn, refused);
 	node_kick(n);
 }
 
@@ -281,6 +281,7 @@ bool node_wants_records(const struct node *n)
 
 void node_writable(struct node *n, const char *peer)
 {
+	node_repair_writable(n, peer);
 	drv_writable(n->drv, peer, clk_boot_ns());
 	node_kick(n);
 }

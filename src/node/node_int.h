@@ -27,14 +27,15 @@ struct node_fetch {
 struct node_gift {
 	struct node *n;
 	char to[LEASH_NAME_MAX + 1];
-	leash_seq first;
+	leash_seq first, last;
+	bool again;                  /* the connection was busy: when it is not */
 	struct logthread_read *read; /* NULL: none under way */
 };
 
 /* Our connection to another node, to be told again. */
 struct node_link {
 	char node[LEASH_NAME_MAX + 1];
-	bool up;
+	bool up, refused;
 	uint64_t conn;
 };
 
@@ -60,7 +61,6 @@ struct node {
 	bool give_up;             /* damage is set aside when opening, under a new incarnation */
 	bool reopen_due;
 	leash_seq damage_first;   /* dormant: the first damaged record */
-	uint64_t opened_recovery; /* number of `leash recover` runs that the disk knew when it was opened */
 	struct node_gift gifts[REP_NODES_MAX];
 	struct node_link links[REP_NODES_MAX];
 
@@ -94,7 +94,8 @@ int node_repair_init(struct node *n) _must_check_;
 void node_repair_dormant(struct node *n);   /* begins, once the log thread is there */
 void node_reopen(struct node *n);           /* at the end of a repair while dormant; not from inside a callback */
 bool node_repair_msg(struct node *n, const char *from, const struct rep_msg *m, struct drv_rec *const *recs);
-void node_repair_link(struct node *n, const char *peer, bool up, uint64_t conn);
+void node_repair_link(struct node *n, const char *peer, bool up, uint64_t conn, bool refused);
+void node_repair_writable(struct node *n, const char *peer);
 
 /* node_open.c */
 int node_open(struct node *n, struct rlog **ret_log, struct rlog_meta *ret_meta, char reason[256]) _must_check_;

@@ -358,7 +358,7 @@ static bool ctl_may_renew(void *ctx)
 {
 	struct node *n = ctx;
 
-	return logthread_stuck_ns(n->lt) <= n->conf.disk_budget_ns;
+	return !n->dead && logthread_stuck_ns(n->lt) <= n->conf.disk_budget_ns;
 }
 
 static void ctl_reachable(void *ctx, bool reachable, const char *why)

@@ -62,24 +62,21 @@ static int set_aside(struct rlog *log, struct rlog_meta *meta, char reason[256])
 	size_t n_damage;
 	const struct rlog_damage *d = rlog_damage_get(log, &n_damage);
 	char why[256] = "", text[256];
-	struct rlog_meta m = *meta;
+	struct rlog_state now;
 	int r;
 
 	if (n_damage > 0)
 		(void)snprintf(why, sizeof why, "%.100s at %llu: %.90s", d[0].path, (unsigned long long)d[0].offset,
 			d[0].reason);
-	m.incarnation = id_random();
-	m.log_epoch = m.log_matched = 0; /* it may lack what it had: nothing for `leash recover` to build upon (R9) */
-	r = rlog_meta_write(log, &m);
-	while (r == 0 && (r = rlog_set_damage_aside(log)) == RLOG_E_DAMAGED)
-		r = 0;
+	r = rlog_renounce(log, id_random());
 	if (r != 0) {
 		(void)snprintf(text, sizeof text, "cannot set the log's damage aside: %s",
 			r == RLOG_E_FULL ? "no room on disk" : strerror(r < 0 ? -r : EIO));
 		return refuse(NODE_E_IO, reason, text);
 	}
-	*meta = m;
-	diag_log_damaged(rlog_end(log), why, m.incarnation);
+	rlog_state_get(log, &now);
+	*meta = now.meta;
+	diag_log_damaged(now.end, why, meta->incarnation);
 	return 0;
 }
 
@@ -203,7 +200,6 @@ int node_open(struct node *n, struct rlog **ret_log, struct rlog_meta *ret_meta,
 		return r;
 	}
 	n->give_up = false;
-	n->opened_recovery = s.meta.recovery;
 	*ret_log = log;
 	*ret_meta = s.meta;
 	return 0;

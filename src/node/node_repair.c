@@ -7,7 +7,8 @@
  * Found when opening: the node is dormant (rep.h). It takes no part, but others can take from it what it has; so nodes that
  * are all damaged mend each other. Repaired, everything is opened again and the node begins as if it had just started. Its
  * incarnation is given up only when the damage can never be proven, or when somebody leads and no node gives the
- * records, or when an operator ran `leash recover`: as long as nobody leads it may be one of those that must.
+ * records: as long as nobody leads it may be one of those that must. An operator who knows that the records are lost
+ * says so with `leash log set-aside`.
  */
 #include "node/node_int.h"
 
@@ -58,12 +59,17 @@ static void io_repaired(void *ctx, leash_seq seq, const struct rlog_rebuilt *tak
 	node_kick(n);
 }
 
-/* Somebody leads, or an operator said who shall: nobody waits for this node as it was. */
+/* Somebody leads and can be reached: nobody waits for this node as it was. */
 static bool others_go_on(const struct node *n)
 {
-	const struct rep_view *v = &n->view.view;
+	const struct rep_leader *leader = &n->view.view.leader;
 
-	return n->view_known && (v->leader.present || v->insync.recovery > n->opened_recovery);
+	if (!n->view_known || !leader->present)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(n->links); i++)
+		if (n->links[i].up && strcmp(n->links[i].node, leader->node) == 0)
+			return true;
+	return false;
 }
 
 static void io_failed(void *ctx, leash_seq seq, bool final, const char *why)
@@ -95,15 +101,16 @@ int node_repair_init(struct node *n)
 
 /* -------------------------------------------------------------------------------------------------- what others ask */
 
-static void give(struct node *n, const char *to, leash_seq first, struct drv_rec *const *recs, size_t count)
+/* False: the connection's output is full. */
+static bool give(struct node *n, const char *to, leash_seq first, struct drv_rec *const *recs, size_t count)
 {
 	struct rep_msg m = { .type = REP_MSG_FETCHED, .cluster = node_cluster(n), .seq = first,
 		.n_recs = (uint32_t)count };
 
 	if (count > 0)
-		(void)n->net.send_records(n->net.ctx, to, &m, recs, count); /* lost when it is busy: it asks again */
-	else
-		n->net.send(n->net.ctx, to, REP_LINK_OUT, &m);
+		return n->net.send_records(n->net.ctx, to, &m, recs, count);
+	n->net.send(n->net.ctx, to, REP_LINK_OUT, &m);
+	return true;
 }
 
 static void on_read(void *ctx, int error, struct drv_rec *const *recs, size_t count)
@@ -112,35 +119,55 @@ static void on_read(void *ctx, int error, struct drv_rec *const *recs, size_t co
 
 	(void)error; /* none of them, then */
 	g->read = NULL;
-	give(g->n, g->to, g->first, recs, count);
+	g->again = !give(g->n, g->to, g->first, recs, count);
 }
 
-/* One at a time for each node; a node that asks again before its answer is there has given up the first. */
+/* One at a time for each node. */
 static struct node_gift *gift_of(struct node *n, const char *node)
 {
+	struct node_gift *spare = NULL;
+
 	for (size_t i = 0; i < ARRAY_SIZE(n->gifts); i++) {
 		struct node_gift *g = &n->gifts[i];
 
-		if (!g->to[0] || strcmp(g->to, node) == 0) {
-			(void)snprintf(g->to, sizeof g->to, "%s", node);
+		if (strcmp(g->to, node) == 0)
 			return g;
-		}
+		if (!spare && !g->read)
+			spare = g;
 	}
-	return NULL;
+	if (spare) {
+		(void)snprintf(spare->to, sizeof spare->to, "%s", node);
+		spare->again = false;
+	}
+	return spare;
+}
+
+static void read_gift(struct node_gift *g)
+{
+	g->again = false;
+	if (logthread_read(g->n->lt, g->first, g->last, false, REP_BATCH_MAX, REPAIR_SERVE_BYTES, on_read, g, &g->read) < 0)
+		(void)give(g->n, g->to, g->first, NULL, 0);
 }
 
 static void serve(struct node *n, const char *from, const struct rep_msg *m)
 {
-	struct node_gift *g = gift_of(n, from);
+	struct node_gift *g;
 
-	if (!g || m->seq == 0 || m->log_end < m->seq || m->cluster != node_cluster(n))
+	if (m->seq == 0 || m->log_end < m->seq || m->cluster != node_cluster(n))
 		return;
-	if (g->read)
-		logthread_read_cancel(g->read);
+	g = gift_of(n, from);
+	if (!g || g->read)
+		return; /* it asks again when no answer comes */
 	g->first = m->seq;
-	g->read = NULL;
-	if (logthread_read(n->lt, m->seq, m->log_end, false, REP_BATCH_MAX, REPAIR_SERVE_BYTES, on_read, g, &g->read) < 0)
-		give(n, from, m->seq, NULL, 0);
+	g->last = m->log_end;
+	read_gift(g);
+}
+
+void node_repair_writable(struct node *n, const char *peer)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(n->gifts); i++)
+		if (n->gifts[i].again && !n->gifts[i].read && strcmp(n->gifts[i].to, peer) == 0)
+			read_gift(&n->gifts[i]);
 }
 
 /* --------------------------------------------------------------------------------------------------------- what comes in */
@@ -154,17 +181,23 @@ bool node_repair_msg(struct node *n, const char *from, const struct rep_msg *m, 
 	return m->type == REP_MSG_FETCH || m->type == REP_MSG_FETCHED;
 }
 
-void node_repair_link(struct node *n, const char *peer, bool up, uint64_t conn)
+void node_repair_link(struct node *n, const char *peer, bool up, uint64_t conn, bool refused)
 {
+	struct node_link *place = NULL;
+
 	for (size_t i = 0; i < ARRAY_SIZE(n->links); i++) {
 		struct node_link *l = &n->links[i];
 
-		if (l->node[0] && strcmp(l->node, peer) != 0)
-			continue;
-		(void)snprintf(l->node, sizeof l->node, "%s", peer);
-		l->up = up;
-		l->conn = conn;
-		break;
+		if (strcmp(l->node, peer) == 0) {
+			place = l;
+			break;
+		}
+		if (!place && !l->up) /* never used, or of a node that is gone */
+			place = l;
+	}
+	if (place) {
+		*place = (struct node_link){ .up = up, .refused = refused, .conn = conn };
+		(void)snprintf(place->node, sizeof place->node, "%s", peer);
 	}
 	repair_link(n->repair, peer, up, clk_boot_ns());
 }
@@ -180,10 +213,12 @@ static void tell_again(struct node *n)
 	for (size_t i = 0; i < ARRAY_SIZE(n->links); i++) {
 		const struct node_link *l = &n->links[i];
 		struct rep_event ev = { .kind = REP_EV_LINK, .now_ns = now,
-			.link = { .node = l->node, .up = true, .conn = l->conn } };
+			.link = { .node = l->node, .up = l->up, .conn = l->conn, .refused = l->refused } };
 
-		if (l->up)
+		if (l->node[0])
 			drv_event(n->drv, &ev);
+		if (l->up)
+			repair_link(n->repair, l->node, true, now);
 	}
 	if (n->view_known)
 		drv_event(n->drv, &(struct rep_event){ .kind = REP_EV_VIEW, .now_ns = now, .view = &n->view.view });
@@ -192,28 +227,39 @@ static void tell_again(struct node *n)
 	n->net.changed(n->net.ctx);
 }
 
+/* What was under way ends with the log thread. */
+static int begin_anew(struct node *n, char reason[256])
+{
+	int r;
+
+	logthread_free(TAKE(n->lt));
+	node_reads_free(n);
+	for (size_t i = 0; i < ARRAY_SIZE(n->gifts); i++)
+		n->gifts[i] = (struct node_gift){ 0 };
+	repair_free(TAKE(n->repair));
+	r = node_repair_init(n);
+	return r != 0 ? r : node_open_all(n, reason);
+}
+
 void node_reopen(struct node *n)
 {
+	struct drv *old = TAKE(n->drv);
 	char reason[256] = "";
 	int r;
 
 	n->reopen_due = n->dormant = false;
-	logthread_free(n->lt);
-	n->lt = NULL;
-	for (size_t i = 0; i < ARRAY_SIZE(n->gifts); i++)
-		n->gifts[i].read = NULL;
-	node_reads_free(n);
-	drv_free(n->drv);
-	n->drv = NULL;
-	r = node_open_all(n, reason);
+	r = begin_anew(n, reason);
 	if (r != 0) {
+		drv_free(n->drv);
+		n->drv = old; /* for those who ask before the end */
 		diag_log_failed(reason[0] ? reason : "out of memory");
 		node_fatal(n, node_exit_status(r));
 		return;
 	}
+	drv_free(old);
+	tell_again(n);
 	if (n->dormant)
 		node_repair_dormant(n);
-	tell_again(n);
 }
 
 void node_repair_dormant(struct node *n)

@@ -24,6 +24,7 @@ struct repair {
 	struct repair_io io;
 	enum state state;
 	leash_seq seq, need;
+	uint64_t records;         /* taken from others so far */
 	uint64_t since_ns, at_ns; /* the beginning; when to look again */
 	struct source sources[REP_NODES_MAX];
 	uint32_t n_sources;
@@ -67,6 +68,7 @@ static void start(struct repair *p, leash_seq seq, uint64_t now_ns)
 {
 	p->seq = seq;
 	p->since_ns = now_ns;
+	p->records = 0;
 	p->from = NULL;
 	p->why = "no other node is connected";
 	forget_answers(p);
@@ -120,6 +122,13 @@ static void retry_later(struct repair *p, uint64_t now_ns)
 		fail(p, false, now_ns);
 }
 
+/* No other node can help with that, and giving up would need room, too. */
+static void wait_for_room(struct repair *p, uint64_t now_ns)
+{
+	p->since_ns = now_ns;
+	retry_later(p, now_ns);
+}
+
 /* Whoever gave something useful is asked on. */
 static void ask_someone(struct repair *p, uint64_t now_ns)
 {
@@ -143,6 +152,17 @@ static void in_vain(struct repair *p, const char *why, uint64_t now_ns)
 	ask_someone(p, now_ns);
 }
 
+/* A place for a node that was not seen before: a new one, or that of one that is gone. */
+static struct source *free_source(struct repair *p)
+{
+	if (p->n_sources < REP_NODES_MAX)
+		return &p->sources[p->n_sources++];
+	for (uint32_t i = 0; i < p->n_sources; i++)
+		if (!p->sources[i].up && &p->sources[i] != p->from)
+			return &p->sources[i];
+	return NULL;
+}
+
 void repair_link(struct repair *p, const char *node, bool up, uint64_t now_ns)
 {
 	struct source *s = NULL;
@@ -150,10 +170,12 @@ void repair_link(struct repair *p, const char *node, bool up, uint64_t now_ns)
 	for (uint32_t i = 0; i < p->n_sources && !s; i++)
 		if (strcmp(p->sources[i].node, node) == 0)
 			s = &p->sources[i];
+	if (!s && !up)
+		return;
 	if (!s) {
-		if (!up || p->n_sources == REP_NODES_MAX)
+		s = free_source(p);
+		if (!s)
 			return;
-		s = &p->sources[p->n_sources++];
 		memcpy(s->node, node, strlen(node) + 1);
 	}
 	s->up = up;
@@ -189,6 +211,7 @@ static void not_fitting(struct repair *p, uint64_t now_ns)
 	for (uint32_t i = 0; i < p->n_sources; i++) {
 		if (p->sources[i].up && !p->sources[i].asked) {
 			p->from = NULL;
+			p->records = 0;
 			p->state = MENDING;
 			p->io.rebuild(p->io.ctx, p->seq);
 			return;
@@ -201,11 +224,14 @@ void repair_rebuilt(struct repair *p, int outcome, leash_seq need, const struct 
 {
 	leash_seq seq = p->seq;
 
-	if (p->state == IDLE || (p->state != MENDING && outcome != RLOG_E_GONE)) /* GONE: a cut ended it meanwhile */
+	if (p->state == IDLE || (p->state != MENDING && outcome != -ECANCELED))
 		return;
 	switch (outcome) {
 	case 0:
 		if (need) {
+			if (taken->records > p->records)
+				p->since_ns = now_ns; /* it gets on */
+			p->records = taken->records;
 			p->need = need;
 			ask_someone(p, now_ns);
 			return;
@@ -214,19 +240,25 @@ void repair_rebuilt(struct repair *p, int outcome, leash_seq need, const struct 
 		p->io.repaired(p->io.ctx, seq, taken, p->from && taken->records ? p->from->node : "");
 		return;
 	case RLOG_E_GONE: next_one(p, now_ns); return;
+	case -ECANCELED:
+		p->state = MENDING;
+		p->io.rebuild(p->io.ctx, p->seq);
+		return;
 	case RLOG_E_DAMAGED:
 		p->why = "nothing proves what stood there";
 		fail(p, true, now_ns);
 		return;
 	case RLOG_E_FULL:
 		p->why = "there is no room on disk for the repaired segment";
-		retry_later(p, now_ns);
+		wait_for_room(p, now_ns);
 		return;
-	case -ENOMEM:
-		p->why = "there is no memory for it";
-		retry_later(p, now_ns);
+	case RLOG_E_CHAIN:
+	case RLOG_E_ORDER:
+	case -EMSGSIZE: not_fitting(p, now_ns); return;
+	default: /* no memory, no descriptors */
+		p->why = "there is no memory or no descriptor for it";
+		wait_for_room(p, now_ns);
 		return;
-	default: not_fitting(p, now_ns); return; /* RLOG_E_CHAIN, RLOG_E_ORDER, -EMSGSIZE */
 	}
 }
 
@@ -240,6 +272,7 @@ void repair_tick(struct repair *p, uint64_t now_ns)
 	}
 	forget_answers(p);
 	p->from = NULL;
+	p->records = 0;
 	p->state = MENDING;
 	p->io.rebuild(p->io.ctx, p->seq);
 }

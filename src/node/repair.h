@@ -33,7 +33,7 @@ struct repair_io {
 struct repair_conf {
 	uint64_t answer_ns;   /* a node that has not answered by then is passed over */
 	uint64_t again_ns;    /* pause before all are asked again */
-	uint64_t patience_ns; /* since the beginning, until failed() */
+	uint64_t patience_ns; /* without a record gained, until failed() */
 };
 
 /* -ENOMEM. */

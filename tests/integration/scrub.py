@@ -11,6 +11,10 @@ What cannot be proven costs the incarnation, and nothing else:
 
 5. the end of a secondary's log, while it is down
 
+What is lost everywhere an operator gives up, node by node, with leash log set-aside and leash recover:
+
+6. the same record in all nodes, while they are down
+
 No client sees an error, all logs are equal and whole in the end, and the evidence is kept.
 """
 import glob
@@ -162,6 +166,7 @@ def at_rest(test):
     before = stop_all(c)
     for i, n in enumerate(c.nodes):
         rot_in_use(n, 0.2 + 0.2 * i)
+        rot(n, 0.3 + 0.1 * i)  # found while the other is being repaired, or later
     for n in c.nodes:
         n.start()
     for n in c.nodes:
@@ -213,7 +218,39 @@ def end_of_log(test):
     settle(c, ps)
 
 
-SCENARIOS = [running, alone, at_rest, same_place, end_of_log]
+def recover(c, *options, check=True):
+    return leash("recover", "--yes", "--etcd-endpoints", c.etcd.url, *options, check=check)
+
+
+def lost_everywhere(test):
+    c = cluster(test)
+    ps = producing(c)
+    moving(ps, 100)
+    for p in ps:
+        p.finish()
+    whole = c.wait_equal()
+    stop_all(c)
+    for n in c.nodes:
+        rot_in_use(n, 0.5)
+    for n in c.nodes:
+        n.start()
+    for n in c.nodes:
+        wait_for(lambda: "goes on asking" in n.output(), "%s says what it waits for" % n.node, 60 * SLOW)
+    assert "stop it" in recover(c, check=False).stderr, "a damaged log is not chosen by itself"
+    for n in c.nodes:
+        n.signal(signal.SIGTERM)
+        n.wait()
+        leash("log", "set-aside", "--yes", n.dir)
+        leash("log", "set-aside", "--yes", n.dir)  # done already
+        n.start()
+    recover(c, "--force")
+    c.wait_primary()
+    c.wait_in_sync()
+    left = c.wait_equal()
+    assert 0 < len(left) < len(whole) and left == whole[:len(left)], "what is before the rot is there"
+
+
+SCENARIOS = [running, alone, at_rest, same_place, end_of_log, lost_everywhere]
 
 
 def main(test):

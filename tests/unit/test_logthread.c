@@ -416,7 +416,7 @@ START_TEST(a_cut_ends_a_repair)
 	WAIT(t, t->n_rebuild == 1 && t->rebuild_need > 1);
 	logthread_reset(t->lt, 1, (struct leash_chain){ 0 });
 	WAIT(t, t->was_cut && t->n_rebuild == 2);
-	ck_assert_int_eq(t->rebuild_outcome, RLOG_E_GONE);
+	ck_assert_int_eq(t->rebuild_outcome, -ECANCELED);
 	t_free(t);
 }
 END_TEST
@@ -495,11 +495,92 @@ START_TEST(retention_keeps_what_is_needed)
 }
 END_TEST
 
+/* A record that cannot be the one, given by another node, does no harm. */
+START_TEST(a_false_record_is_refused)
+{
+	struct t *t = t_new();
+	struct drv_rec *rec;
+	static uint8_t body[6000];
+	struct rec_ident ident = { 0 };
+	struct rec_header h = { 0 };
+	leash_seq bad;
+
+	for (int i = 0; i < 20; i++)
+		append(t, 50);
+	WAIT(t, t->durable == 1000);
+	ck_assert_int_eq(logthread_read(t->lt, 1, KEPT, false, KEPT, 1 << 20, on_keep, t, NULL), 0);
+	WAIT(t, t->read_done);
+	flip_byte(t, 1, 4096 + 5000);
+	logthread_rebuild(t->lt, 1);
+	WAIT(t, t->n_rebuild == 1);
+	bad = t->rebuild_need;
+	ck_assert(bad > 1 && bad <= KEPT);
+	h = t->kept[bad - 1]->h;
+	h.body_bytes = sizeof body;
+	ck_assert_ptr_nonnull(rec = drv_rec_new(&h, &ident, (struct bytes){ body, sizeof body }));
+	rec->h.body_bytes = sizeof body;
+	logthread_rebuild_put(t->lt, &rec, 1);
+	WAIT(t, t->n_rebuild == 2);
+	logthread_rebuild(t->lt, 1);
+	append(t, 10);
+	WAIT(t, t->was_failed || t->durable == 1010);
+	ck_assert(!t->was_failed);
+	drv_rec_unref(rec);
+	for (size_t i = 0; i < KEPT; i++)
+		drv_rec_unref(t->kept[i]);
+	t_free(t);
+}
+END_TEST
+
+static leash_seq second_segment(const struct t *t)
+{
+	leash_seq first = 2;
+
+	for (char path[600]; first < t->made; first++) {
+		(void)snprintf(path, sizeof path, "%s/%020llu.seg", t->dir, (unsigned long long)first);
+		if (access(path, F_OK) == 0)
+			break;
+	}
+	return first;
+}
+
+/* Two rotten places; the lower one is repaired, the other is to be set aside. */
+START_TEST(one_repaired_one_set_aside)
+{
+	struct t *t = t_new();
+	leash_seq bad;
+
+	for (int i = 0; i < 20; i++)
+		append(t, 50);
+	WAIT(t, t->durable == 1000);
+	ck_assert_int_eq(logthread_read(t->lt, 1, KEPT, false, KEPT, 1 << 20, on_keep, t, NULL), 0);
+	WAIT(t, t->read_done);
+	flip_byte(t, 1, 4096 + 5000);
+	flip_byte(t, second_segment(t), 4096 + 5000);
+	logthread_set_scrub_rate(t->lt, UINT64_C(1) << 40);
+	WAIT(t, t->n_damage >= 2);
+	logthread_set_scrub_rate(t->lt, 0);
+	logthread_rebuild(t->lt, 1);
+	WAIT(t, t->n_rebuild == 1);
+	bad = t->rebuild_need;
+	logthread_rebuild_put(t->lt, &t->kept[bad - 1], 1);
+	WAIT(t, t->n_rebuild == 2 && t->rebuild_need == 0);
+	logthread_set_aside(t->lt, 77); /* what the state machine says when the other repair has failed */
+	WAIT(t, t->incarnation == 77);
+	ck_assert_uint_lt(t->incarnation_end, t->damage.first);
+	for (size_t i = 0; i < KEPT; i++)
+		drv_rec_unref(t->kept[i]);
+	t_free(t);
+}
+END_TEST
+
 UNIT_MAIN("logthread", {
 	tcase_add_test(tc, appends_reads_and_lasts);
 	tcase_add_test(tc, cuts_in_order);
 	tcase_add_loop_test(tc, damage_found_while_running, 0, 2);
 	tcase_add_test(tc, damage_is_repaired);
+	tcase_add_test(tc, a_false_record_is_refused);
+	tcase_add_test(tc, one_repaired_one_set_aside);
 	tcase_add_test(tc, a_cut_ends_a_repair);
 	tcase_add_test(tc, full_disk);
 	tcase_add_test(tc, a_failed_sync_is_final);

@@ -1,4 +1,5 @@
 /* Which records a damaged log asks of whom, and when that is given up. Time is a number here. */
+#include <errno.h>
 #include <stdio.h>
 
 #include "base/util.h"
@@ -9,7 +10,7 @@
 
 struct t {
 	struct repair *p;
-	char trace[400]; /* what was asked for, in order */
+	char trace[2000]; /* what was asked for, in order */
 	uint64_t now;
 };
 
@@ -202,17 +203,18 @@ START_TEST(more_than_one)
 END_TEST
 
 /* A cut ends the log's part while a node is being asked. */
-START_TEST(gone_meanwhile)
+START_TEST(cut_meanwhile)
 {
 	struct t t;
 
 	INIT(&t, "S1", );
 	repair_begin(t.p, 7, t.now);
 	said(&t, 0, 7, 0);
-	said(&t, RLOG_E_GONE, 0, 0);
-	ck_assert(!repair_busy(t.p));
+	said(&t, -ECANCELED, 0, 0);
 	answer(&t, "S1", 7, 1);
-	check(&t, "rebuild:7 ask:S17");
+	check(&t, "rebuild:7 ask:S17 rebuild:7");
+	said(&t, RLOG_E_GONE, 0, 0); /* it was cut off */
+	ck_assert(!repair_busy(t.p));
 	repair_free(t.p);
 }
 END_TEST
@@ -224,10 +226,33 @@ START_TEST(no_room_is_tried_again)
 	INIT(&t, "S1", );
 	repair_begin(t.p, 7, t.now);
 	said(&t, RLOG_E_FULL, 0, 0);
-	ck_assert(repair_busy(t.p));
-	t.now += S;
-	repair_tick(t.p, t.now);
-	check(&t, "rebuild:7 rebuild:7");
+	for (int i = 0; i < 50; i++) { /* for as long as it takes */
+		ck_assert(repair_busy(t.p));
+		t.now += S;
+		repair_tick(t.p, t.now);
+		said(&t, i % 2 ? RLOG_E_FULL : -EMFILE, 0, 0);
+	}
+	ck_assert(strstr(t.trace, "failed") == NULL);
+	repair_free(t.p);
+}
+END_TEST
+
+/* Patience counts from the last record gained. */
+START_TEST(progress_renews_patience)
+{
+	struct t t;
+
+	INIT(&t, "S1", );
+	repair_begin(t.p, 7, t.now);
+	said(&t, 0, 7, 0);
+	for (int i = 0; i < 30; i++) { /* a long segment, one batch a second */
+		answer(&t, "S1", (leash_seq)(7 + i), 1);
+		t.now += S;
+		said(&t, 0, (leash_seq)(8 + i), (uint64_t)i + 1);
+	}
+	t.trace[0] = 0;
+	repair_link(t.p, "S1", false, t.now); /* the connection breaks for a moment */
+	ck_assert_str_eq(t.trace, "");
 	repair_free(t.p);
 }
 END_TEST
@@ -236,7 +261,8 @@ UNIT_MAIN("repair", tcase_add_test(tc, one_node_after_the_other);
 	tcase_add_test(tc, who_is_silent_is_passed_over);
 	tcase_add_test(tc, another_past_is_left);
 	tcase_add_test(tc, patience_ends);
+	tcase_add_test(tc, progress_renews_patience);
 	tcase_add_test(tc, who_comes_is_asked_at_once);
 	tcase_add_test(tc, more_than_one);
-	tcase_add_test(tc, gone_meanwhile);
+	tcase_add_test(tc, cut_meanwhile);
 	tcase_add_test(tc, no_room_is_tried_again))

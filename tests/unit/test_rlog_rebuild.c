@@ -458,9 +458,156 @@ START_TEST(power_loss)
 }
 END_TEST
 
+
+/* Larger records of another past: that they do not fit proves nothing. */
+START_TEST(larger_records_of_another_past)
+{
+	struct rlog_segment_info s;
+	struct rlog_rebuild *b;
+	struct fix f, other;
+	leash_seq need;
+	int r = 0;
+
+	init(&f);
+	init(&other);
+	s = segment(&f, 1);
+	flip(&f, s.first, 4096 + 20);
+	close_log(&other);
+	other.book.end = s.first - 1;
+	other.book.flavour = 2;
+	for (int i = 0; i < 60; i++)
+		(void)book_next(&other.book, 900);
+	ck_assert_int_eq(rlog_rebuild_new(f.log, s.first, &b), 0);
+	for (int i = 0; r == 0 && i < 200; i++) {
+		r = rlog_rebuild_step(b, 100000, &need);
+		if (r == 0 && need)
+			r = give(&other, b, need, 1);
+	}
+	ck_assert_int_eq(r, RLOG_E_CHAIN);
+	rlog_rebuild_free(b);
+	deinit(&other);
+	deinit(&f);
+}
+END_TEST
+
+/* Whatever fails while the new segment is put into its place, one of the two stays. */
+START_TEST(errors_while_swapping)
+{
+	static const unsigned masks[] = { SIMDISK_BIT(SIMDISK_SYNC_DIR), SIMDISK_BIT(SIMDISK_RENAME) };
+	bool hit = true;
+
+	for (uint64_t k = 0; hit; k++) {
+		struct rlog_segment_info s;
+		struct rlog_rebuild *b;
+		leash_seq need;
+		struct fix f;
+		int r = 0;
+
+		init(&f);
+		s = segment(&f, SEGMENTS - 1);
+		flip(&f, s.first, 4096 + 700);
+		ck_assert_int_eq(rlog_rebuild_new(f.log, s.first, &b), 0);
+		while (r == 0) {
+			r = rlog_rebuild_step(b, 100000, &need);
+			if (r == 0 && need)
+				r = give(&f, b, need, 1);
+		}
+		ck_assert_int_eq(r, RLOG_REBUILD_READY);
+		simdisk_fault(f.disk, masks[_i], k, -EIO, false);
+		r = rlog_rebuild_finish(b);
+		rlog_rebuild_free(b);
+		hit = simdisk_fault_hit(f.disk);
+		ck_assert_int_eq(r, hit ? -EIO : 0);
+		simdisk_fault_clear(f.disk);
+		close_log(&f);
+		ck_assert(simdisk_exists(f.disk, path_of(s.first)) || simdisk_exists(f.disk, "P1/repair"));
+		open_log(&f);
+		ck_assert(f.st.damaged || f.st.end == f.book.end);
+		deinit(&f);
+	}
+}
+END_TEST
+
+/* Rot in the last segment, and behind it a torn group: its first record is lost, its second is not. Nobody has those. */
+START_TEST(rot_and_a_torn_tail)
+{
+	struct rlog_segment_info s;
+	struct rlog_rec recs[3];
+	struct fix f;
+	size_t n, done;
+	leash_seq good;
+	uint64_t at;
+
+	init(&f);
+	good = f.book.end;
+	at = segment(&f, SEGMENTS - 1).used_bytes;
+	for (int i = 0; i < 3; i++) {
+		(void)book_next(&f.book, BODY);
+		recs[i] = book_rec(&f.book, good + 1 + (leash_seq)i);
+	}
+	ck_assert_int_eq(rlog_append(f.log, recs, 3, &done), 0); /* and never synced */
+	s = segment(&f, SEGMENTS - 1);
+	close_log(&f);
+	zero_file(&f, s.first, at, at + 512);
+	flip(&f, s.first, 4096 + 700);
+	f.book.end = good;
+	open_log(&f);
+	ck_assert(f.st.damaged);
+	ck_assert_int_eq(rebuild(&f, rlog_damage_get(f.log, &n)[0].first, 1), REBUILT);
+	close_log(&f);
+	open_log(&f);
+	ck_assert(!f.st.damaged && f.st.end == good);
+	check_whole(&f);
+	deinit(&f);
+}
+END_TEST
+
+/* The configuration has smaller segments meanwhile: what was one stays one. */
+START_TEST(smaller_segments)
+{
+	const struct rlog_conf conf = { .dir = "P1", .segment_bytes = 4096 * 5, .digest_seed = BOOK_SEED,
+		.record_bytes_max = BOOK_BODY_MAX };
+	struct rlog_segment_info s;
+	struct fix f;
+
+	init(&f);
+	s = segment(&f, 1);
+	close_log(&f);
+	ck_assert_int_eq(rlog_open(&conf, simdisk_ops(f.disk), "engine", "P1", 5, &f.log, &f.st), 0);
+	hurt(&f, &s, _i ? HURT_DELETE : HURT_HEADER);
+	ck_assert_int_eq(rebuild(&f, s.first, 3), REBUILT);
+	check_whole(&f);
+	ck_assert_int_eq(rlog_retain(f.log, segment(&f, 2).first), 0);
+	close_log(&f);
+	ck_assert_int_eq(rlog_open(&conf, simdisk_ops(f.disk), "engine", "P1", 5, &f.log, &f.st), 0);
+	ck_assert(!f.st.damaged && f.st.start == s.last + 1);
+	deinit(&f);
+}
+END_TEST
+
+/* Nothing is written anew that is good as it is. */
+START_TEST(a_false_alarm)
+{
+	struct fix f;
+
+	init(&f);
+	for (size_t i = 0; i < SEGMENTS; i++)
+		ck_assert_int_eq(rebuild(&f, segment(&f, i).first, 1), RLOG_E_GONE);
+	ck_assert_int_eq(rebuild(&f, f.book.end + 1, 1), RLOG_E_GONE);
+	ck_assert(!simdisk_exists(f.disk, "P1/repair") && !simdisk_exists(f.disk, "P1/damaged"));
+	check_whole(&f);
+	deinit(&f);
+}
+END_TEST
+
 UNIT_MAIN("rlog_rebuild", tcase_add_loop_test(tc, running, 0, HURTS * SEGMENTS);
 	tcase_add_loop_test(tc, at_rest, 0, HURTS * SEGMENTS);
 	tcase_add_loop_test(tc, another_past, 0, 2);
+	tcase_add_test(tc, larger_records_of_another_past);
+	tcase_add_loop_test(tc, errors_while_swapping, 0, 2);
+	tcase_add_test(tc, rot_and_a_torn_tail);
+	tcase_add_loop_test(tc, smaller_segments, 0, 2);
+	tcase_add_test(tc, a_false_alarm);
 	tcase_add_test(tc, wrong_order);
 	tcase_add_test(tc, living);
 	tcase_add_test(tc, no_room);

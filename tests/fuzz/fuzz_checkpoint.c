@@ -1,6 +1,6 @@
 /*
  * The small files of a log: digests (the checkpoint of deduplication), meta, mark, the header page of a segment. Invariants:
- * what is read and written again is the same; an entry lies inside the segment that it tells of.
+ * what is read and written again is the same; the hint of where a record lies is what its entry says.
  *
  * Byte 0: bits 0-1: which; bit 7: the checksums are made right. Then the file.
  */
@@ -36,7 +36,7 @@ static void dig_entries(struct simdisk *d, const char *name, const struct rlog_d
 	must(r == 0);
 	for (size_t i = 0; i < n && i < ENTRIES_MAX; i++) {
 		rlog_dig_entry(entries, i, n, dig->used_bytes, dig->first + i, 1, &rec);
-		must(rec.seq == dig->first + i && rec.ident.kind <= REC_ID_SESSION);
+		must(rec.seq == dig->first + i && rec.epoch == 1);
 		r = rlog_dig_hint(&f, rec.seq, &at);
 		must(r == 0 && at == rlog_dig_offset(entries + i * RLOG_DIG_ENTRY));
 	}

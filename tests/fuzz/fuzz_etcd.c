@@ -97,8 +97,6 @@ static void request_good(const struct buf *b, const char *name, const struct byt
 	o = json_tokener_parse_ex(tok, (const char *)buf_head(b), (int)buf_len(b));
 	must(o && json_object_object_get_ex(o, name, &v));
 	if (value) {
-		bytes = fuzz_copy(NULL, 0);
-		free(bytes);
 		bytes = malloc((size_t)json_object_get_string_len(v) + 1);
 		must(bytes);
 		good = b64_decode(json_object_get_string(v), (size_t)json_object_get_string_len(v), bytes, &n);
@@ -127,9 +125,9 @@ static void try_requests(unsigned what, struct bytes in, size_t cut)
 	else
 		r = enc_watch_create(&b, &range, 1, (int64_t)cut, true);
 	must(r == 0 || r == -EINVAL);
-	if (r == 0 && what == TRY_PUT)
-		request_good(&b, "value", z.len ? &z : NULL);
-	else if (r == 0)
+	if (r == 0 && what == TRY_PUT && z.len > 0)
+		request_good(&b, "value", &z);
+	else if (r == 0 && what != TRY_PUT)
 		request_good(&b, what == TRY_TXN ? "compare" : "create_request", NULL);
 	buf_deinit(&b);
 }

@@ -155,8 +155,10 @@ static void try_units(const char *text)
 	struct bytes item;
 	const char *list = text;
 
-	(void)units_number(text, &a);
-	(void)units_bool(text, &yes);
+	if (units_number(text, &a))
+		must(text[0] >= '0' && text[0] <= '9');
+	if (units_bool(text, &yes))
+		must(strlen(text) <= 5);
 	if (units_size(text, &a)) {
 		good = units_size(units_size_format(a, out), &b);
 		must(good && a == b);

@@ -3,7 +3,8 @@
  * comes out is whole RESP replies; it is the same however the bytes are cut, in whatever order the backend answers, and
  * when the client is handed from one process to the next in between; no command is left unanswered at the end.
  *
- * Byte 0: bit 0: the local control socket; bit 1: the rest is a saved client. Byte 1: how it is cut, and the order of the
+ * Byte 0: bit 0: the local control socket; bit 1: the rest is a saved client; bit 2: some appends and reads fail; bit 3: the
+ * log is long, so that answers come in pieces. Byte 1: how it is cut, and the order of the
  * backend's answers. Then what the client says.
  */
 #include "fuzz.h"
@@ -18,7 +19,9 @@
 #define LOG_MAX     512
 #define PENDING_MAX 64
 #define RECORD_MAX  2048
-#define OUT_MAX     (1u << 20) /* of one run: more is not looked at */
+#define OUT_MAX     (8u << 20) /* of one run: more is not looked at */
+#define LONG_N      180        /* records of a long log */
+#define LONG_BYTES  8000       /* of each */
 #define MS          UINT64_C(1000000)
 
 struct pending {
@@ -39,7 +42,8 @@ struct world {
 	bool later;        /* the backend answers later, in an order of its own */
 	uint64_t order;
 	uint64_t now_ns;
-	bool woken, control, saves;
+	bool woken, control, saves, fails;
+	uint64_t n_appends;
 	bool lost;         /* it could not be handed over */
 	struct buf heard;
 };
@@ -69,6 +73,18 @@ static bool log_append(struct world *w, const struct rec_body *b, const struct b
 	return true;
 }
 
+/* A log that is longer than one piece of an answer. */
+static void log_fill(struct world *w)
+{
+	static const uint8_t filler[LONG_BYTES];
+	struct bytes pairs[2] = { { (const uint8_t *)"f", 1 }, { filler, sizeof filler } };
+
+	for (int i = 0; i < LONG_N; i++)
+		must(log_append(w, &(struct rec_body){ 0 }, pairs, 1));
+	w->commit = w->end;
+	front_engine_committed(w->engine, w->commit);
+}
+
 static void append_answer(struct world *w, struct front_op *op, leash_seq seq)
 {
 	w->commit = MAX2(w->commit, seq);
@@ -84,6 +100,10 @@ static void read_answer(struct world *w, struct front_op *op, const struct front
 	size_t bytes = 0;
 
 	must(r->from >= 1 && r->from <= r->to && r->count_max >= 1);
+	if (w->fails && r->from % 5 == 4) {
+		front_read_done(op, r->from % 2 ? PEER_ST_NOT_SERVING : PEER_ST_DAMAGED, NULL, 0, false);
+		return;
+	}
 	while (n < MIN2(r->count_max, FRONT_CHUNK_RECORDS) && bytes < r->bytes_max && first + n <= last) {
 		struct buf *rec = &w->recs[r->reverse ? last - n : first + n];
 		struct peer_view *v = &views[n++];
@@ -155,7 +175,10 @@ static void on_append(void *ctx, struct front_op *op, const struct rec_body *b, 
 {
 	struct world *w = ctx;
 
-	if (log_append(w, b, pairs, n))
+	w->n_appends++;
+	if (w->fails && w->n_appends % 3 == 2)
+		front_append_done(op, (enum peer_status_code)(PEER_ST_CONFLICT + w->n_appends % 15), 7);
+	else if (log_append(w, b, pairs, n))
 		keep(w, (struct pending){ op, ON_APPEND, w->end, { 0 } });
 	else
 		front_append_done(op, PEER_ST_OOM, 0);
@@ -326,7 +349,7 @@ static void replies_whole(const struct buf *heard)
 	resp_reader_deinit(&reader);
 }
 
-static void run(struct world *w, struct bytes in, uint64_t cut)
+static void run(struct world *w, struct bytes in, uint64_t cut, bool full)
 {
 	struct front_conf conf = { .program = "fuzz", .clients_max = 4, .in_flight_max = 16, .in_flight_bytes_max = 4096,
 		.out_bytes_max = 256 * 1024, .record_bytes_max = RECORD_MAX };
@@ -337,8 +360,13 @@ static void run(struct world *w, struct bytes in, uint64_t cut)
 	must(r == 0);
 	r = front_engine_add(w->front, "a", w, &w->engine);
 	must(r == 0);
+	if (full)
+		log_fill(w);
 	connect_client(w);
 	say(w, in, cut);
+	settle(w);
+	w->now_ns += 10000 * MS;
+	front_tick(w->front, w->now_ns);
 	settle(w);
 	front_client_eof(w->c);
 	settle(w);
@@ -411,11 +439,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	memset(&a, 0, sizeof a);
 	memset(&b, 0, sizeof b);
 	a.control = b.control = data[0] & 1;
-	run(&a, in, 0);
+	a.fails = b.fails = data[0] & 4;
+	run(&a, in, 0, data[0] & 8);
 	b.later = true;
 	b.order = data[1];
 	b.saves = data[1] & 1;
-	run(&b, in, (uint64_t)data[1] + 1);
+	run(&b, in, (uint64_t)data[1] + 1, data[0] & 8);
 	if (comparable(in) && !b.lost)
 		must(fuzz_same((struct bytes){ buf_head(&a.heard), buf_len(&a.heard) },
 			(struct bytes){ buf_head(&b.heard), buf_len(&b.heard) }));

@@ -286,6 +286,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct rlog_meta meta;
 	leash_seq mark;
 	struct cur c;
+	int r;
 
 	if (len < 1)
 		return 0;
@@ -297,7 +298,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		change(&c);
 	if (w.sealed)
 		seal_all();
-	(void)rlog_peek(LOG_DISK_DIR, simdisk_ops(w.disk), &meta, &mark); /* that it does not crash */
+	r = rlog_peek(LOG_DISK_DIR, simdisk_ops(w.disk), &meta, &mark);
+	must(r == 0 || r == RLOG_E_DAMAGED || r == -ENOENT);
 	try_open();
 	simdisk_free(w.disk);
 	return 0;

@@ -76,6 +76,7 @@ static void blanks_to_zero(char *to, const char *text)
 
 static void clients(void)
 {
+	static const char ranges[] = "XRANGE a - +\r\nXREVRANGE a + -\r\nXADD a * f 1\r\nXRANGE a 5 +\r\nPING\r\n";
 	struct buf all = BUF_NULL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(seed_commands); i++) {
@@ -94,6 +95,9 @@ static void clients(void)
 		buf_deinit(&b);
 	}
 	put_kind("front", 1, 4, buf_head(&all), buf_len(&all));
+	put_kind("front", 4, 4, buf_head(&all), buf_len(&all));
+	for (uint8_t i = 0; i < 4; i++)
+		put_kind("front", 8, i, ranges, sizeof ranges - 1);
 	buf_deinit(&all);
 	for (size_t i = 0; i < ARRAY_SIZE(seed_resp); i++) {
 		put_kind("resp", (uint8_t)(i << 1), (uint8_t)i, seed_resp[i], strlen(seed_resp[i]));

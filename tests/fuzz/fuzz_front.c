@@ -395,10 +395,13 @@ static bool says(struct bytes in, const char *word)
 	return false;
 }
 
-/* Answers that tell of buffers, ids and time, which differ. And what blocks, when the client says more meanwhile. */
+/*
+ * Not answers that tell of buffers, ids and time; what blocks, when the client says more meanwhile; and HTTP, for which
+ * replies that are still here are dropped.
+ */
 static bool comparable(struct bytes in)
 {
-	return !says(in, "client") && !says(in, "info") && !says(in, "hello") && !says(in, "block") && !says(in, "wait");
+	return !says(in, "post") && !says(in, "host:") && !says(in, "client") && !says(in, "info") && !says(in, "hello") && !says(in, "block") && !says(in, "wait");
 }
 
 static void try_saved(struct bytes in)

@@ -16,6 +16,7 @@
 #include "wire/resp.h"
 
 #define LOG_SEEDS 240
+#define LOG_STEP  211 /* bytes between the places where each file is damaged */
 
 static const char *top;
 
@@ -249,6 +250,21 @@ static void bodies(void)
 
 /* ---------------------------------------------------------------------------------------------------------- log */
 
+/* A bit, the rest of the file, and 128 bytes, all through file @file; the file gone, and over the next one. */
+static void log_sweep(unsigned kind, size_t file, size_t bytes)
+{
+	static const uint8_t changes[][2] = { { 1, 3 }, { 2, 0 }, { 3, 2 } }; /* kind, n of fuzz_log.c */
+
+	for (size_t at = 7, i = 0; at < bytes; at += LOG_STEP, i++) {
+		const uint8_t *c = changes[i % ARRAY_SIZE(changes)];
+		uint8_t b[6] = { (uint8_t)kind, c[0], (uint8_t)file, (uint8_t)at, (uint8_t)(at >> 8), c[1] };
+
+		put("log", NULL, 0, b, sizeof b);
+	}
+	put("log", NULL, 0, (uint8_t[]){ (uint8_t)kind, 4, (uint8_t)file, 0, 0, 0 }, 6);
+	put("log", NULL, 0, (uint8_t[]){ (uint8_t)kind, 5, (uint8_t)file, 0, 0, (uint8_t)(file + 1) }, 6);
+}
+
 static void logs(void)
 {
 	struct simrng rng = { 5 };
@@ -269,6 +285,7 @@ static void logs(void)
 			if (kind == LOG_DISK_MANY || kind == LOG_DISK_CUTTING)
 				put("checkpoint", &(uint8_t){ which | 0x80 }, 1, buf_head(&b),
 					which == 3 ? 4096 : buf_len(&b));
+			log_sweep(kind, i, buf_len(&b));
 			buf_deinit(&b);
 		}
 		simdisk_free(d);

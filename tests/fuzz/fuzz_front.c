@@ -401,7 +401,12 @@ static bool says(struct bytes in, const char *word)
  */
 static bool comparable(struct bytes in)
 {
-	return !says(in, "post") && !says(in, "host:") && !says(in, "client") && !says(in, "info") && !says(in, "hello") && !says(in, "block") && !says(in, "wait");
+	static const char *const words[] = { "post", "host:", "client", "info", "hello", "block", "wait" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (says(in, words[i]))
+			return false;
+	return true;
 }
 
 static void try_saved(struct bytes in)

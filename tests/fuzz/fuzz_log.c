@@ -202,7 +202,10 @@ static void look(struct rlog *l, const struct rlog_state *st)
 		must(st->end >= w.was->kept); /* else: acknowledged, and gone in silence */
 }
 
-/* False: there is no good log to go on with. */
+/*
+ * False: there is no good log to go on with. -EIO ends the process: with two segments damaged at a time it can come to that,
+ * and the next life finds the rest.
+ */
 static bool set_aside(struct rlog *l)
 {
 	struct rlog_state st;
@@ -213,7 +216,9 @@ static bool set_aside(struct rlog *l)
 		if (!st.damaged)
 			return true;
 		r = rlog_set_damage_aside(l);
-		must(r == 0 || r == RLOG_E_DAMAGED);
+		must(r == 0 || r == RLOG_E_DAMAGED || r == -EIO);
+		if (r == -EIO)
+			return false;
 	}
 	rlog_state_get(l, &st);
 	return !st.damaged;
@@ -277,6 +282,10 @@ static void try_open(void)
 		rlog_close(l);
 		open_again(end, chain);
 	} else {
+		rlog_close(l);
+		r = log_disk_open(w.disk, &l, &st);
+		must(r == 0);
+		look(l, &st);
 		rlog_close(l);
 	}
 }

@@ -176,7 +176,8 @@ static void scrub(leash_seq until)
 	rlog_scrub_free(s);
 }
 
-static void look(struct rlog *l, const struct rlog_state *st)
+/* @owes: what it acknowledged it still has, or says that it has not. Not behind a set-aside: there the incarnation is new. */
+static void look(struct rlog *l, const struct rlog_state *st, bool owes)
 {
 	struct rlog_verify_result res;
 	struct rlog_segment_info info;
@@ -198,7 +199,7 @@ static void look(struct rlog *l, const struct rlog_state *st)
 		r = rlog_segment_info(l, i, &info);
 		must(r == 0);
 	}
-	if (!w.sealed && !st->damaged && !st->created)
+	if (owes && !w.sealed && !st->damaged && !st->created)
 		must(st->end >= w.was->kept); /* else: acknowledged, and gone in silence */
 }
 
@@ -274,7 +275,7 @@ static void try_open(void)
 	must(w.sealed || r != RLOG_E_FOREIGN);
 	if (r != 0)
 		return;
-	look(l, &st);
+	look(l, &st, true);
 	if (set_aside(l)) {
 		go_on(l);
 		end = rlog_end(l);
@@ -285,7 +286,7 @@ static void try_open(void)
 		rlog_close(l);
 		r = log_disk_open(w.disk, &l, &st);
 		must(r == 0);
-		look(l, &st);
+		look(l, &st, false);
 		rlog_close(l);
 	}
 }

@@ -444,16 +444,54 @@ START_TEST(blocking_read_times_out)
 }
 END_TEST
 
-/* The deadline holds also while the backend keeps the read (a gateway without a primary). */
+/* Somebody who blocks for less time than a look takes gets what is there. */
+START_TEST(blocking_read_gets_what_is_there_however_short)
+{
+	talk("XADD a * f 1\r\n", ID("1"));
+	w.hold_reads = true;
+	talk("XREAD BLOCK 1 STREAMS a 0\r\n", "");
+	pass(5);
+	hears("");
+	read_now(TAKE(w.read_op), &w.read);
+	run();
+	hears("*1\r\n*2\r\n$1\r\na\r\n*1\r\n" ENTRY("1", "f", "1"));
+	talk("XREAD BLOCK 1 STREAMS a 1\r\n", "");
+	pass(5);
+	read_now(TAKE(w.read_op), &w.read); /* nothing, and the time is up */
+	run();
+	pass(0);
+	hears("*-1\r\n");
+}
+END_TEST
+
+/* But while the backend keeps the read (a gateway without a primary) it ends a second after its time. */
 START_TEST(blocking_read_times_out_while_it_reads)
 {
 	w.hold_reads = true;
 	talk("XREAD BLOCK 100 STREAMS a 0\r\n", "");
 	ck_assert_ptr_nonnull(w.read_op);
 	pass(100);
+	hears("");
+	pass(1000);
 	hears("*-1\r\n");
 	ck_assert_ptr_null(w.read_op);
 	ck_assert_uint_eq(w.n_cancelled, 1);
+}
+END_TEST
+
+/* Cross-protocol scripting: a browser's request ends the connection before what it smuggles is run. */
+START_TEST(http_is_cut_off)
+{
+	say("PING\r\nPOST / HTTP/1.1\r\nXADD a * f 1\r\n");
+	hears("");
+	ck_assert(front_client_closing(w.c));
+	ck_assert_uint_eq(w.a.end, 0);
+	front_client_free(w.c);
+	connect_as(false);
+	say("GET / HTTP/1.1\r\nhost: x\r\nXADD a * f 1\r\n");
+	hears("");
+	ck_assert(front_client_closing(w.c));
+	ck_assert_uint_eq(w.a.end, 0);
 }
 END_TEST
 
@@ -937,6 +975,7 @@ UNIT_MAIN("front", {
 	tcase_add_test(tc, blocking_read_gets_data);
 	tcase_add_test(tc, blocking_read_times_out);
 	tcase_add_test(tc, blocking_read_times_out_while_it_reads);
+	tcase_add_test(tc, blocking_read_gets_what_is_there_however_short); tcase_add_test(tc, http_is_cut_off);
 	tcase_add_test(tc, dollar_is_resolved_once);
 	tcase_add_test(tc, blocking_read_asks_again);
 	tcase_add_test(tc, another_log_begins_anew_for_who_waits_for_its_end);

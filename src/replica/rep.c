@@ -520,8 +520,7 @@ const char *rep_note_text(enum rep_note_kind kind)
 		[REP_NOTE_HALTED] = "stands aside: etcd's state is older than what this node has seen",
 		[REP_NOTE_FOREIGN] = "this data directory belongs to another cluster",
 		[REP_NOTE_MISCONFIGURED] = "the configuration differs from the cluster's",
-		[REP_NOTE_OVERRULED] = "`leash recover` chose a log that ends before what this node has shown: ends here, and follows "
-			"that log in its next life",
+		[REP_NOTE_OVERRULED] = "`leash recover` chose another log than this node has shown: ends, to follow it in its next life",
 		[REP_NOTE_VIOLATION] = "a rule was broken: nothing was changed",
 	};
 

@@ -126,7 +126,7 @@ static void check_state(const struct life *life, struct simdisk *disk, const cha
 	rlog_close(l);
 	check_reported(life, disk, &st);
 	/* While retention is at work an older segment than it keeps may be lost; and the first one while it is made. */
-	if (life->synced >= st.start && life->start_lo == life->start_hi && !life->resetting && st.end % 4 == 0)
+	if (life->synced >= st.start && life->start_lo == life->start_hi && !life->resetting && st.end % 16 == 0)
 		check_oldest(disk, st.start, when);
 }
 

@@ -420,6 +420,8 @@ static int good_end(const struct rlog *l, leash_seq *ret_first, leash_seq *ret_s
 			continue; /* not even its header is left: the log ends before it */
 		if (r != 0)
 			return r;
+		if (scan.next == l->segs[i - 1].first && i > 1)
+			continue; /* not one record: the log ends in the one before, which may be rotten itself */
 		*ret_first = l->segs[i - 1].first;
 		*ret_seq = scan.next - 1;
 		return 0;

@@ -276,6 +276,31 @@ START_TEST(what_is_found_can_be_set_aside)
 }
 END_TEST
 
+/* Damage where a segment begins, found by opening; the one before it is rotten, too, behind a good digest. */
+START_TEST(rot_on_both_sides_of_a_boundary)
+{
+	struct rlog_segment_info before, last;
+	struct fix f;
+	int calls = 0, r;
+
+	f_init(&f, false);
+	before = segment(&f, SEGMENTS - 2);
+	last = segment(&f, SEGMENTS - 1);
+	rlog_close(f.log);
+	flip(&f, before.first, RLOG_DIRECT_ALIGN + 700);
+	flip(&f, last.first, RLOG_DIRECT_ALIGN + 3);
+	f_open(&f);
+	while ((r = rlog_set_damage_aside(f.log)) == RLOG_E_DAMAGED)
+		ck_assert_int_lt(calls++, 3);
+	ck_assert_int_eq(r, 0);
+	ck_assert(rlog_end(f.log) >= before.first - 1 && rlog_end(f.log) < before.last);
+	f.book.end = rlog_end(f.log);
+	append(&f);
+	book_compare(&f.book, f.dir, f.ops, f.log, f.book.end);
+	f_deinit(&f);
+}
+END_TEST
+
 /* Whatever the device cannot read is damage, and the pass goes on. */
 START_TEST(an_unreadable_stretch_is_found)
 {
@@ -304,4 +329,5 @@ UNIT_MAIN("rlog_scrub", tcase_add_loop_test(tc, a_good_log_is_good, 0, 2);
 	tcase_add_loop_test(tc, zeroes_behind_the_end_are_nobodys, 0, 2);
 	tcase_add_loop_test(tc, a_segment_that_is_gone_is_found, 0, 2);
 	tcase_add_loop_test(tc, what_is_found_can_be_set_aside, 0, 2);
+	tcase_add_test(tc, rot_on_both_sides_of_a_boundary);
 	tcase_add_test(tc, an_unreadable_stretch_is_found))

@@ -187,6 +187,13 @@ int rlog_marks_create(const struct rlog_ops *ops, const char *dir)
 	return rlog_file_put(ops, dir, "mark", pages, sizeof pages);
 }
 
+int rlog_marks_lost(const struct rlog_ops *ops, const char *dir)
+{
+	static const uint8_t pages[RLOG_MARK_BYTES];
+
+	return rlog_file_put(ops, dir, "mark", pages, sizeof pages);
+}
+
 int rlog_marks_store(const struct rlog_file *f, const struct rlog_marks *m)
 {
 	uint8_t slot[RLOG_MARK_SLOT];

@@ -61,6 +61,8 @@ int rlog_meta_store(const struct rlog_ops *ops, const char *dir, const struct rl
 /* The newer of the two slots. 0; -ENOENT; RLOG_E_DAMAGED: neither slot is whole. @settle: see rlog_file_open_settled(). */
 int rlog_marks_load(const struct rlog_ops *ops, const char *dir, bool settle, struct rlog_marks *ret_marks) _must_check_;
 int rlog_marks_create(const struct rlog_ops *ops, const char *dir) _must_check_;
+/* A file without a whole slot, in the place of one that is gone: not known stays not known, whatever happens next. */
+int rlog_marks_lost(const struct rlog_ops *ops, const char *dir) _must_check_;
 
 /* Overwrites the older slot with @m, whose counter is one more than the newer one's; durable on 0. */
 int rlog_marks_store(const struct rlog_file *f, const struct rlog_marks *m) _must_check_;

@@ -113,7 +113,7 @@ static int mark_missing(struct rlog *l)
 	if (r < 0)
 		return r;
 	l->mark_unknown = segments || l->meta.cluster != 0;
-	return rlog_marks_create(l->ops, l->conf.dir);
+	return l->mark_unknown ? rlog_marks_lost(l->ops, l->conf.dir) : rlog_marks_create(l->ops, l->conf.dir);
 }
 
 static int mark_open(struct rlog *l)

@@ -400,6 +400,35 @@ START_TEST(a_log_of_old_learns_where_it_begins)
 }
 END_TEST
 
+/* That the mark is gone is known for as long as the damage is not set aside: a life that ends before does not forget it. */
+START_TEST(a_lost_mark_stays_lost)
+{
+	struct rlog_state st;
+	char path[600];
+	struct rlog *l;
+
+	l = open_log(&st);
+	ck_assert_int_eq(book_append(&book, l, 5, 100), 0);
+	ck_assert_int_eq(rlog_sync(l), 0);
+	ck_assert_int_eq(rlog_mark(l, 5), 0);
+	rlog_close(l);
+	(void)snprintf(path, sizeof path, "%s/mark", dir);
+	ck_assert_int_eq(unlink(path), 0);
+	for (int i = 0; i < 3; i++) {
+		l = open_log(&st);
+		ck_assert(st.damaged);
+		if (i == 1)
+			ck_assert_int_eq(rlog_set_damage_aside(l), 0);
+		rlog_close(l);
+		if (i == 1)
+			break;
+	}
+	l = open_log(&st);
+	ck_assert(!st.damaged && st.end == 5 && st.mark == 5);
+	rlog_close(l);
+}
+END_TEST
+
 /* Retention writes the new start into both slots of the mark: either alone does not call its work damage. */
 START_TEST(retention_is_known_by_either_slot)
 {
@@ -629,6 +658,7 @@ int main(void)
 	tcase_add_test(t, so_it_is_in_a_fresh_copy);
 	tcase_add_test(t, a_log_of_old_learns_where_it_begins);
 	tcase_add_loop_test(t, retention_is_known_by_either_slot, 0, 2);
+	tcase_add_test(t, a_lost_mark_stays_lost);
 	tcase_add_test(t, a_fresh_copy_starts_elsewhere);
 	tcase_add_test(t, digests_are_made_again);
 	tcase_add_test(t, records_are_found_in_any_order);

@@ -683,7 +683,7 @@ START_TEST(b6_restored_image_becomes_another_incarnation)
 	sim_etcd_down(s, true); /* so that S2 is still in the set when it comes back */
 	sim_crash(s, "S2");
 	sim_restore_image(s, "S2", image);
-	free(image);
+	sim_image_free(image);
 	sim_start(s, "S2");
 	sim_run(s, 2000);
 	ck_assert_uint_ge(sim_notes(s, "S2", REP_NOTE_DAMAGED), 1);

@@ -29,12 +29,15 @@ static bool conflict(const struct drv *d, const struct drv_rec *rec)
 	return mine && rec->h.epoch != mine;
 }
 
+/* Only what the primary of now says means anything: a former one may still send what is true in its own log only. */
 static void note_damage(struct drv *d, const struct rep_msg *m, leash_seq seq)
 {
 	struct rep_note note = { .kind = REP_NOTE_VIOLATION, .epoch = m->epoch, .seq = seq,
 		.text = "records do not continue this log although epoch and position fit: damage, here or at the "
 			"sender; not taken" };
 
+	if (m->epoch != rep_epoch(d->rep))
+		return;
 	d->io.note(d->io.ctx, &note);
 }
 

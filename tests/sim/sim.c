@@ -414,6 +414,7 @@ void sim_free(struct sim *s)
 	for (size_t i = 0; i < s->n_heap; i++)
 		free_timer_data(&s->heap[i]);
 	simfault_free(s);
+	simnet_free();
 	free(s->heap);
 	free(s->ops);
 	free(s->attempts);

@@ -95,7 +95,7 @@ void simcheck_commit(struct sim *s, int node, leash_seq commit)
 	struct simnode *n = &s->nodes[node];
 	leash_seq from;
 
-	if (commit < n->commit_seen && n->reader_incarnation == n->acc.meta.incarnation)
+	if (commit < n->commit_seen)
 		sim_broken(s, "%s: the commit index went back to %" PRIu64, n->name, commit);
 	n->commit_seen = commit;
 	must(commit < SIM_LOG_MAX);
@@ -232,7 +232,9 @@ void simcheck_rest(struct sim *s)
 				s->committed_end);
 		if (rep_commit(simnode_rep(n)) == rep_commit(simnode_rep(&s->nodes[0])) &&
 			rep_dedup_digest(simnode_rep(n)) != digest)
-			sim_broken(s, "%s has another dedup table", n->name);
+			sim_broken(s, "%s has another dedup table: from %" PRIu64 " on; %s: from %" PRIu64 " on, commit %" PRIu64, n->name,
+				sim_status(s, n->name)->dedup_keep_from, s->nodes[0].name,
+				sim_status(s, s->nodes[0].name)->dedup_keep_from, s->committed_end);
 		if (i > 0)
 			compare_logs(s, &s->nodes[0], n);
 	}

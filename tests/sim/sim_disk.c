@@ -61,7 +61,7 @@ static const char *some_file(struct simnode *n, struct files *f, uint64_t *ret_b
 static void tampered(struct simnode *n)
 {
 	n->damaged = n->acc.tampered = true;
-	n->damaged_incarnation = n->acc.meta.incarnation;
+	n->log_whole = false;
 	n->acc.lost_end = MAX2(n->acc.lost_end, n->acc.durable);
 }
 
@@ -123,15 +123,20 @@ static void on_problem(const struct rlog_damage *d, void *arg)
 	(void)d, (void)arg;
 }
 
-bool simdisk_whole(struct simnode *n)
+bool simdisk_log_whole(struct simnode *n)
 {
 	struct rlog_verify_result v;
+
+	return rlog_verify(SIM_DIR, simdisk_ops(n->disk), n->acc.durable, on_problem, NULL, &v) == 0 && v.n_problems == 0 &&
+	       v.end >= n->acc.durable;
+}
+
+bool simdisk_meta_whole(struct simnode *n)
+{
 	struct rlog_meta meta;
 	leash_seq mark;
 
-	return rlog_peek(SIM_DIR, simdisk_ops(n->disk), &meta, &mark) == 0 &&
-	       rlog_verify(SIM_DIR, simdisk_ops(n->disk), n->acc.durable, on_problem, NULL, &v) == 0 && v.n_problems == 0 &&
-	       v.end >= n->acc.durable;
+	return rlog_peek(SIM_DIR, simdisk_ops(n->disk), &meta, &mark) == 0;
 }
 
 /* ------------------------------------------------------------------------------------------------- what tests call */

@@ -361,6 +361,7 @@ static bool begin_wipe(struct sim *s, struct simnode *n, struct simnode *k)
 		return false;
 	simdisk_node_wipe(n);
 	n->damaged = true; /* until it has everything again */
+	n->log_whole = false;
 	return true;
 }
 
@@ -504,10 +505,12 @@ static void look_after_damage(struct sim *s)
 	for (int i = 0; i < s->n; i++) {
 		struct simnode *n = &s->nodes[i];
 
-		if (n->damaged && n->up && !n->acc.tampered && is_member(s, n) && n->acc.durable >= s->committed_end &&
-			simdisk_whole(n)) {
-			n->damaged = false;
-			sim_say(s, i, "is whole again");
+		if (n->damaged && n->up && is_member(s, n) && n->acc.durable >= s->committed_end) {
+			n->log_whole = simdisk_log_whole(n);
+			n->damaged = !n->log_whole || !simdisk_meta_whole(n);
+			n->acc.tampered &= n->damaged;
+			if (!n->damaged)
+				sim_say(s, i, "is whole again");
 		}
 		well &= !n->damaged;
 	}

@@ -90,11 +90,10 @@ struct simnode {
 	struct control *control;
 	struct rep_status status;
 	leash_seq commit_seen, reader_high;
-	leash_id reader_incarnation;
 	uint64_t conns;
 
-	bool damaged;              /* its disk was damaged, and it is not known yet to be whole again */
-	leash_id damaged_incarnation;
+	bool damaged;              /* its disk was damaged, and is not known yet to be whole again */
+	bool log_whole;            /* but its records are: only the metadata is not */
 	uint32_t slow_disk;        /* permille of the operations that take long */
 	uint64_t wipe_at_start;    /* the operator replaces the disk: meta was lost */
 
@@ -183,12 +182,9 @@ struct session {
 	uint64_t tries;
 };
 
-struct flight { /* a message on its way */
-	struct rep_msg msg;
-	struct rep_stretch *history;
-	struct rep_rec *metas;
-	struct drv_rec **recs;
-	uint64_t bytes;
+struct flight { /* a message on its way, as a frame */
+	struct buf frame;
+	uint64_t bytes; /* that count for the link's bound: those of records */
 	bool back, again;
 };
 
@@ -290,7 +286,8 @@ void simdisk_node_init(struct simnode *n);
 void simdisk_node_wipe(struct simnode *n);
 bool simdisk_flip_somewhere(struct simnode *n, char what[128]);
 bool simdisk_cut_somewhere(struct simnode *n, char what[128]);
-bool simdisk_whole(struct simnode *n); /* the log on the disk verifies */
+bool simdisk_log_whole(struct simnode *n);
+bool simdisk_meta_whole(struct simnode *n);
 
 /* sim_net.c */
 void simnet_send(struct sim *s, int from, const char *to, enum rep_link link, const struct rep_msg *m,
@@ -302,6 +299,7 @@ void simnet_drop(struct sim *s, int from, int to);
 void simnet_timer(struct sim *s, struct timer *t);
 bool simnet_reaches(const struct sim *s, int from, int to);
 void simnet_flight_free(struct flight *f);
+void simnet_free(void);
 
 /* sim_etcd.c */
 struct rep_view simetcd_picture(struct sim *s);

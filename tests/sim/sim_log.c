@@ -234,6 +234,21 @@ static void on_scrub(struct sim *s, struct timer *t)
 		(void)sim_timer(s, MAX2(ns, NS_PER_MS), T_SCRUB, t->a, 0);
 }
 
+/* The commit index goes back only with the log's end: room was missing, or damage was set aside. */
+static void on_told(struct simnode *n)
+{
+	leash_seq commit = rep_commit(simnode_rep(n));
+
+	n->log.telling = false;
+	lt_tell_loop(n->lt);
+	if (rep_commit(simnode_rep(n)) >= commit)
+		return;
+	n->commit_seen = MIN2(n->commit_seen, rep_commit(simnode_rep(n)));
+	n->reader_high = MIN2(n->reader_high, n->commit_seen);
+	if (rep_commit(simnode_rep(n)) != rep_log_end(simnode_rep(n)))
+		sim_broken(n->s, "%s: the commit index went back from %" PRIu64, n->name, commit);
+}
+
 void simlog_timer(struct sim *s, struct timer *t)
 {
 	struct simnode *n = simnode_enter(s, t->a);
@@ -249,8 +264,7 @@ void simlog_timer(struct sim *s, struct timer *t)
 	} else if (t->kind == T_SCRUB) {
 		on_scrub(s, t);
 	} else {
-		n->log.telling = false;
-		lt_tell_loop(n->lt);
+		on_told(n);
 	}
 }
 

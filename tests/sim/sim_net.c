@@ -1,6 +1,9 @@
 /* Connections and messages. */
 #include "tests/sim/sim_int.h"
 
+#include "wire/frame.h"
+#include "wire/peer.h"
+
 static uint64_t latency_ns(struct sim *s, int from, int to)
 {
 	uint64_t ns = MS / 20 + sim_below(s, MS / 2) + s->delay_ms[from][to] * MS;
@@ -86,48 +89,28 @@ void simnet_flight_free(struct flight *f)
 {
 	if (!f)
 		return;
-	for (uint32_t i = 0; i < f->msg.n_recs; i++)
-		drv_rec_unref(f->recs[i]);
-	free(f->recs);
-	free(f->metas);
-	free(f->history);
+	buf_deinit(&f->frame);
 	free(f);
-}
-
-static void *copy_of(const void *p, size_t bytes)
-{
-	void *c = malloc(bytes ? bytes : 1);
-
-	must(c);
-	memcpy(c, p, bytes);
-	return c;
 }
 
 static struct flight *flight_new(const struct rep_msg *m, struct drv_rec *const *recs, size_t n, bool back)
 {
 	struct flight *f = calloc(1, sizeof *f);
+	struct bytes pieces[REP_BATCH_MAX];
 
-	must(f);
-	f->msg = *m;
+	must(f && n <= REP_BATCH_MAX);
 	f->back = back;
-	if (m->n_history)
-		f->msg.history = f->history = copy_of(m->history, m->n_history * sizeof *f->history);
-	if (n == 0)
+	if (n == 0) {
+		must(peer_replica_encode(&f->frame, m) == 0);
 		return f;
-	f->recs = copy_of(recs, n * sizeof(struct drv_rec *));
-	f->metas = calloc(n, sizeof *f->metas);
-	must(f->metas);
-	for (size_t i = 0; i < n; i++) {
-		const struct drv_rec *r = drv_rec_ref(recs[i]);
-		struct rec_body b;
-
-		f->metas[i] = (struct rep_rec){ .seq = r->h.seq, .epoch = r->h.epoch, .log_time_ns = r->h.log_time_ns,
-			.bytes = REC_HEADER_BYTES + r->body_bytes };
-		must(rec_body_decode((struct bytes){ r->bytes + REC_HEADER_BYTES, r->body_bytes }, &b) == 0);
-		f->metas[i].ident = rec_identify(&b, m->cluster);
-		f->bytes += f->metas[i].bytes;
 	}
-	f->msg.recs = f->metas;
+	for (size_t i = 0; i < n; i++) {
+		pieces[i] = (struct bytes){ recs[i]->bytes, REC_HEADER_BYTES + recs[i]->body_bytes };
+		f->bytes += pieces[i].len;
+	}
+	must(peer_records_encode(&f->frame, m, pieces, n) == 0);
+	for (size_t i = 0; i < n; i++)
+		must(buf_put(&f->frame, pieces[i].p, pieces[i].len) == 0);
 	return f;
 }
 
@@ -197,11 +180,56 @@ static void drain(struct sim *s, struct timer *t, struct conn *c, const struct f
 	}
 }
 
+/* What decoding fills. */
+static struct {
+	struct peer_scratch scratch;
+	struct drv_rec *recs[REP_BATCH_MAX];
+} in;
+
+static void init_decoding(void)
+{
+	if (in.scratch.history)
+		return;
+	in.scratch = (struct peer_scratch){ .history_max = REP_HISTORY_MAX, .recs_max = REP_BATCH_MAX,
+		.history = calloc(REP_HISTORY_MAX, sizeof *in.scratch.history),
+		.recs = calloc(REP_BATCH_MAX, sizeof *in.scratch.recs),
+		.views = calloc(REP_BATCH_MAX, sizeof *in.scratch.views) };
+	must(in.scratch.history && in.scratch.recs && in.scratch.views);
+}
+
+void simnet_free(void)
+{
+	free(in.scratch.history);
+	free(in.scratch.recs);
+	free(in.scratch.views);
+	in.scratch = (struct peer_scratch){ 0 };
+}
+
+static void feed(struct simnode *n, const char *from, enum rep_link link, struct flight *f)
+{
+	struct frame frame;
+	struct rep_msg m;
+
+	init_decoding();
+	must(frame_next((struct bytes){ buf_head(&f->frame), buf_len(&f->frame) }, UINT32_MAX, &frame) == 0);
+	must(peer_replica_decode(frame.payload, node_cluster(n->node), &in.scratch, &m) == 0);
+	if (m.n_recs == 0) {
+		node_msg(n->node, from, link, &m);
+		return;
+	}
+	for (uint32_t i = 0; i < m.n_recs; i++) {
+		in.recs[i] = drv_rec_new(&in.scratch.views[i].h, &m.recs[i].ident, in.scratch.views[i].body);
+		must(in.recs[i]);
+	}
+	node_records(n->node, from, link, &m, in.recs);
+	for (uint32_t i = 0; i < m.n_recs; i++)
+		drv_rec_unref(in.recs[i]);
+}
+
 static void on_arrival(struct sim *s, struct timer *t)
 {
 	struct flight *f = t->data;
 	struct conn *c = f->back ? &s->conns[t->b][t->a] : &s->conns[t->a][t->b];
-	enum rep_link link = f->back ? REP_LINK_OUT : REP_LINK_IN;
 	struct simnode *n = simnode_enter(s, t->b);
 
 	drain(s, t, c, f);
@@ -211,10 +239,7 @@ static void on_arrival(struct sim *s, struct timer *t)
 	 * maker of a connection has thrown the old one away. */
 	if ((f->back && c->id != t->x) || (f->again && c->id == t->x))
 		return;
-	if (f->msg.n_recs)
-		node_records(n->node, s->nodes[t->a].name, link, &f->msg, f->recs);
-	else
-		node_msg(n->node, s->nodes[t->a].name, link, &f->msg);
+	feed(n, s->nodes[t->a].name, f->back ? REP_LINK_OUT : REP_LINK_IN, f);
 }
 
 static void on_writable(struct sim *s, struct timer *t)

@@ -20,8 +20,7 @@ static void on_read(void *ctx, enum peer_status_code status, struct drv_rec *con
 
 	(void)more;
 	s->stats.reads += status == PEER_ST_OK;
-	if (status == PEER_ST_OK && count == 0 && !p->reverse && p->from <= n->reader_high &&
-		n->reader_incarnation == n->acc.meta.incarnation)
+	if (status == PEER_ST_OK && count == 0 && !p->reverse && p->from <= n->reader_high)
 		sim_broken(s, "%s shows nothing at %" PRIu64 ", but showed %" PRIu64 " before", n->name, p->from, n->reader_high);
 	for (size_t i = 0; i < count; i++) {
 		const struct drv_rec *r = recs[i];
@@ -29,7 +28,6 @@ static void on_read(void *ctx, enum peer_status_code status, struct drv_rec *con
 		simcheck_record(s, n->i, r->h.seq, &r->h, (struct bytes){ r->bytes + REC_HEADER_BYTES, r->body_bytes });
 		n->reader_high = MAX2(n->reader_high, r->h.seq);
 	}
-	n->reader_incarnation = n->acc.meta.incarnation;
 	p->n = NULL; /* free */
 }
 

@@ -117,7 +117,7 @@ static bool at_rest(struct sim *s)
 	for (int i = 0; i < s->n; i++) {
 		const struct simnode *n = &s->nodes[i];
 
-		if (!n->up || n->damaged || rep_commit(simnode_rep(n)) < s->committed_end ||
+		if (!n->up || (n->damaged && !n->log_whole) || rep_commit(simnode_rep(n)) < s->committed_end ||
 			rep_commit(simnode_rep(n)) != rep_log_end(simnode_rep(n)))
 			return false;
 	}

@@ -40,7 +40,7 @@ struct sim_opts {
 	uint64_t dedup_window; /* default 1000 */
 	bool verbose;       /* trace to stderr as it happens */
 	bool no_start;      /* nodes are started by the test */
-	uint64_t max_faults; /* swarm: no more than these; 0 = any number */
+	uint64_t max_faults; /* swarm: fewer than these; 0 = any number */
 
 	/* sizes of a node; 0 = large enough not to be felt */
 	uint64_t segment_bytes, reserve_bytes, retention_bytes, scrub_rate;

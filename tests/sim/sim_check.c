@@ -183,6 +183,8 @@ void simcheck_opened(struct sim *s, int node, const struct account *before)
 		sim_broken(s, "%s opens its log under a new incarnation, although nothing was damaged", n->name);
 	if (now->meta.promise < before->meta.promise || now->meta.insync_version < before->meta.insync_version)
 		sim_broken(s, "%s forgot what it had promised", n->name);
+	if (!before->unsure && !n->damaged && memcmp(&now->meta, &before->meta, sizeof now->meta) != 0)
+		sim_broken(s, "%s has other metadata than it wrote", n->name);
 	if (!before->cutting && !n->damaged && now->end < before->durable)
 		sim_broken(s, "%s had records up to %" PRIu64 " on its disk, and opens it with %" PRIu64, n->name, before->durable,
 			now->end);

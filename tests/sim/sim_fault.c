@@ -486,7 +486,7 @@ static void begin(struct sim *s, enum fault kind)
 	struct simnode *n = &s->nodes[sim_below(s, (uint64_t)s->n)];
 	struct simnode *other = &s->nodes[((uint64_t)n->i + 1 + sim_below(s, (uint64_t)(s->n - 1))) % (uint64_t)s->n];
 
-	if (s->opts.max_faults && s->stats.faults >= s->opts.max_faults)
+	if (s->opts.max_faults && s->stats.faults + 1 >= s->opts.max_faults)
 		return;
 	if (!kinds[kind].begin(s, n, other))
 		return;

@@ -178,6 +178,7 @@ struct session {
 	int attempts[SIM_SESSION_OPS]; /* under way, -1: none */
 	uint32_t n;
 	int node;
+	uint32_t life; /* of the node's process */
 	bool sending;
 	uint64_t tries;
 };

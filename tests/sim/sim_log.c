@@ -135,6 +135,14 @@ void simlog_note(struct simnode *n)
 	n->acc.meta = n->lt->w.meta;
 }
 
+static bool has_cut(const struct lt_cmd *q)
+{
+	for (; q; q = q->next)
+		if (q->kind == LT_TRUNCATE || q->kind == LT_RESET || q->kind == LT_SET_ASIDE)
+			return true;
+	return false;
+}
+
 static void on_writer(struct sim *s, struct timer *t)
 {
 	struct simnode *n = &s->nodes[t->a];
@@ -165,6 +173,7 @@ static void on_written(struct sim *s, struct timer *t)
 {
 	struct simnode *n = &s->nodes[t->a];
 	struct lt_cmd *q = n->log.taken;
+	bool cuts;
 
 	if (n->disk_frozen) {
 		(void)sim_timer(s, 20 * MS, T_WRITTEN, t->a, 0);
@@ -173,8 +182,11 @@ static void on_written(struct sim *s, struct timer *t)
 	n->log.taken = NULL;
 	n->log.writing = false;
 	note_appends(n, q);
+	cuts = has_cut(q);
 	lt_carry_out(n->lt, q);
 	lt_op_end(n->lt);
+	n->acc.unsure |= n->lt->w.failed;
+	n->acc.cutting = cuts && n->lt->w.failed;
 	simlog_note(n);
 	look_again(s, n, 1000);
 }
@@ -190,8 +202,7 @@ void simlog_crash(struct simnode *n)
 		return;
 	n->log.taken = NULL;
 	n->acc.unsure = true;
-	for (const struct lt_cmd *c = q; c; c = c->next)
-		n->acc.cutting |= c->kind == LT_TRUNCATE || c->kind == LT_RESET || c->kind == LT_SET_ASIDE;
+	n->acc.cutting = has_cut(q);
 	note_appends(n, q);
 	simdisk_fault(n->disk, SIMDISK_ALL, sim_below(n->s, 12), -EIO, true);
 	lt_carry_out(n->lt, q);

@@ -94,6 +94,9 @@ static void on_arrive(struct sim *s, struct timer *t)
 	g->sending = false;
 	if (!n || g->node != t->b || n->paused)
 		return;
+	if (g->life != n->life)
+		leave(s, g); /* its connection was to a former life: all of it once more */
+	g->life = n->life;
 	for (uint32_t i = 0; i < g->n; i++) {
 		struct buf body = BUF_NULL;
 		int at;

@@ -53,24 +53,41 @@ static void note_key(struct sim *s, leash_seq seq)
 
 /* ----------------------------------------------------------------------------------------------------------- commits */
 
+/* The bytes of @n's record: from its cache, its disk, or, when that was damaged, from another that has the same one. */
+static bool find_record(struct sim *s, struct simnode *n, leash_seq seq, struct drv_rec **rec, struct rlog_reader **reader,
+	struct rlog_view *ret)
+{
+	for (int k = 0; k < s->n; k++) {
+		struct simnode *m = &s->nodes[(n->i + k) % s->n];
+
+		if (k > 0 && (!n->damaged || m->acc.chain[seq] != n->acc.chain[seq]))
+			continue;
+		*rec = m->up ? drv_cached(m->node->drv, seq) : NULL;
+		if (*rec) {
+			ret->h = (*rec)->h;
+			ret->body = (struct bytes){ (*rec)->bytes + REC_HEADER_BYTES, (*rec)->body_bytes };
+			return true;
+		}
+		if (simlog_view(m, seq, reader, ret))
+			return true;
+		rlog_reader_close(*reader);
+		*reader = NULL;
+	}
+	return false;
+}
+
 /* The record is committed for the first time: from now on this position holds it, everywhere and for ever. */
 static void commit_first(struct sim *s, int node, leash_seq seq)
 {
 	struct simnode *n = &s->nodes[node];
-	struct drv_rec *rec = drv_cached(n->node->drv, seq);
 	struct rlog_reader *reader = NULL;
+	struct drv_rec *rec = NULL;
 	struct committed *c = &s->committed[seq];
 	struct rlog_view v;
 	struct rec_body b;
 
-	if (rec) {
-		v.h = rec->h;
-		v.body = (struct bytes){ rec->bytes + REC_HEADER_BYTES, rec->body_bytes };
-	} else if (!simlog_view(n, seq, &reader, &v)) {
-		if (!n->damaged)
-			sim_broken(s, "%s commits %" PRIu64 ", which it cannot read", n->name, seq);
-		return;
-	}
+	if (!find_record(s, n, seq, &rec, &reader, &v))
+		sim_broken(s, "%s commits %" PRIu64 ", which it cannot read", n->name, seq);
 	if (v.h.seq != seq || !rec_body_matches(&v.h, v.body) || rec_body_decode(v.body, &b) != 0)
 		sim_broken(s, "%s commits %" PRIu64 ", which is no whole record", n->name, seq);
 	*c = (struct committed){ .set = true, .kind = b.id_kind, .epoch = v.h.epoch, .chain = v.h.chain.lo,
@@ -184,7 +201,11 @@ void simcheck_opened(struct sim *s, int node, const struct account *before)
 	if (now->meta.promise < before->meta.promise || now->meta.insync_version < before->meta.insync_version)
 		sim_broken(s, "%s forgot what it had promised", n->name);
 	if (!before->unsure && !n->damaged && memcmp(&now->meta, &before->meta, sizeof now->meta) != 0)
-		sim_broken(s, "%s has other metadata than it wrote", n->name);
+		sim_broken(s, "%s has other metadata than it wrote: promise %" PRIu64 " for %" PRIu64 ", log epoch %" PRIu64
+			" for %" PRIu64 ", matched %" PRIu64 " for %" PRIu64 ", version %" PRIu64 " for %" PRIu64 ", revision %" PRIu64
+			" for %" PRIu64, n->name, now->meta.promise, before->meta.promise, now->meta.log_epoch,
+			before->meta.log_epoch, now->meta.log_matched, before->meta.log_matched, now->meta.insync_version,
+			before->meta.insync_version, now->meta.etcd_revision, before->meta.etcd_revision);
 	if (!before->cutting && !n->damaged && now->end < before->durable)
 		sim_broken(s, "%s had records up to %" PRIu64 " on its disk, and opens it with %" PRIu64, n->name, before->durable,
 			now->end);

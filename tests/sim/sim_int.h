@@ -13,7 +13,8 @@
  *     sim_session.c  gateways' sessions
  *     sim_reader.c   readers
  *     sim_check.c    the promises
- *     sim_fault.c    random faults; sim_swarm.c: a whole run of them
+ *     sim_fault.c    random faults: which and when; sim_fault_world.c, sim_fault_disk.c: what they do
+ *     sim_swarm.c    a whole run of them
  */
 #ifndef LEASH_TESTS_SIM_INT_H
 #define LEASH_TESTS_SIM_INT_H

@@ -143,10 +143,18 @@ static bool has_cut(const struct lt_cmd *q)
 	return false;
 }
 
+/* What was under way when the disk failed may be on it or not. */
+static void note_failure(struct simnode *n, bool cuts)
+{
+	n->acc.unsure |= n->lt->w.failed;
+	n->acc.cutting |= cuts && n->lt->w.failed;
+}
+
 static void on_writer(struct sim *s, struct timer *t)
 {
 	struct simnode *n = &s->nodes[t->a];
 	uint64_t ns;
+	bool cuts;
 
 	if (n->log.writing || t->x != n->log.idle_gen || n->lt->w.failed) {
 		s->stats.steps--;
@@ -163,8 +171,10 @@ static void on_writer(struct sim *s, struct timer *t)
 		look_again(s, n, 20 * MS);
 		return;
 	}
+	cuts = n->lt->w.stuck_cut != NULL;
 	lt_carry_out(n->lt, NULL);
 	ns = n->lt->w.failed ? LT_RESERVE_NS : lt_idle(n->lt);
+	note_failure(n, cuts);
 	simlog_note(n);
 	look_again(s, n, ns ? ns : MS / 10);
 }
@@ -182,11 +192,10 @@ static void on_written(struct sim *s, struct timer *t)
 	n->log.taken = NULL;
 	n->log.writing = false;
 	note_appends(n, q);
-	cuts = has_cut(q);
+	cuts = has_cut(q) || n->lt->w.stuck_cut;
 	lt_carry_out(n->lt, q);
 	lt_op_end(n->lt);
-	n->acc.unsure |= n->lt->w.failed;
-	n->acc.cutting = cuts && n->lt->w.failed;
+	note_failure(n, cuts);
 	simlog_note(n);
 	look_again(s, n, 1000);
 }
@@ -202,7 +211,7 @@ void simlog_crash(struct simnode *n)
 		return;
 	n->log.taken = NULL;
 	n->acc.unsure = true;
-	n->acc.cutting = has_cut(q);
+	n->acc.cutting |= has_cut(q) || n->lt->w.stuck_cut;
 	note_appends(n, q);
 	simdisk_fault(n->disk, SIMDISK_ALL, sim_below(n->s, 12), -EIO, true);
 	lt_carry_out(n->lt, q);

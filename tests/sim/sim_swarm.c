@@ -29,6 +29,9 @@ struct sim_opts sim_swarm_opts(uint64_t seed)
 	o.segment_bytes = PICK(&rng, 8192, 16384, 65536);
 	o.reserve_bytes = PICK(&rng, 0, 4096, 16384);
 	o.retention_bytes = PICK(&rng, 0, 0, 2, 4) * o.segment_bytes;
+	o.retention_time_ns = PICK(&rng, 0, 0, 10000) * MS;
+	o.dedup_time_ns = PICK(&rng, 0, 0, 5000) * MS;
+	o.dedup_records_max = o.dedup_window + PICK(&rng, 0, 100, 1000);
 	o.scrub_rate = PICK(&rng, UINT64_C(1) << 29, UINT64_C(1) << 30, UINT64_C(1) << 32);
 	o.cache_bytes = PICK(&rng, 1024, 8192, 1 << 20);
 	o.uncommitted_bytes = PICK(&rng, 8192, 65536, 1 << 20);

@@ -4,7 +4,8 @@
  *
  *  - the chain must close from record to record;
  *  - where the message meets this log's end, it must close with the driver's own chain. When it does not, and the
- *    record at the end itself is of another epoch, that is a conflict: R6 cuts. Else it is damage, here or there.
+ *    record at the end itself is of another epoch, that is a conflict: R6 cuts. When it begins behind the end with
+ *    another epoch, the end may be in conflict. Else it is damage, here or there.
  */
 #include "node/drv_int.h"
 
@@ -53,7 +54,9 @@ uint32_t drv_records_fit(struct drv *d, const struct rep_msg *m, struct drv_rec 
 	if (first == d->end + 1) {
 		if (rec_chain_follows(&recs[0]->h, d->chain))
 			return n;
-		note_damage(d, m, first);
+		/* What this log ends with may be an old tail that does not match: the record before, still to come, tells. */
+		if (rep_last_epoch(d->rep) == recs[0]->h.epoch)
+			note_damage(d, m, first);
 		return 0;
 	}
 	if (conflict(d, recs[d->end - first]) || leash_chain_eq(recs[d->end - first]->h.chain, d->chain))

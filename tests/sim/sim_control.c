@@ -8,6 +8,7 @@
 #define CALL_LIMIT_NS (1000 * MS) /* the client's deadline */
 #define RENEW_NS      (1600 * MS)
 #define STUCK_LOOK_NS (100 * MS)
+#define PROBE_NS      (30000 * MS)
 
 static uint64_t trip_ns(struct sim *s)
 {
@@ -36,6 +37,7 @@ int control_new(const struct control_conf *conf, const struct etcd_conf *etcd, s
 	must(c);
 	c->n = (struct simnode *)(void *)base;
 	c->ops = *ops;
+	c->probed_ns = c->n->s->now_ns;
 	c->n->control = *ret_control = c;
 	return 0;
 }
@@ -192,7 +194,12 @@ static void ask(struct control *c, bool probe, bool *busy)
 }
 
 void control_read(struct control *c) { ask(c, false, &c->read_busy); }
-void control_probe(struct control *c) { ask(c, true, &c->probe_busy); }
+
+void control_probe(struct control *c)
+{
+	c->probed_ns = c->n->s->now_ns;
+	ask(c, true, &c->probe_busy);
+}
 
 static void put_key(struct sim *s, struct control *c)
 {
@@ -305,6 +312,8 @@ static void on_keepalive(struct sim *s, struct timer *t, struct control *c)
 		}
 		return;
 	}
+	if (s->now_ns - c->probed_ns > PROBE_NS)
+		control_probe(c); /* also when nobody asks */
 	if (!c->ops.may_renew(c->ops.ctx)) { /* R11a */
 		(void)sim_timer(s, STUCK_LOOK_NS, T_KEEPALIVE, t->a, 0);
 		return;

@@ -141,7 +141,7 @@ struct control {
 	struct control_ops ops;
 	uint64_t lease;
 	bool stopping, stopped, read_busy, probe_busy, watch_busy, announce_busy, announce_again;
-	uint64_t last_revision;
+	uint64_t last_revision, probed_ns;
 };
 
 struct op {

@@ -49,9 +49,11 @@ bool simfault_begin_eio(struct sim *s, struct simnode *n, struct simnode *k)
 {
 	static const unsigned masks[] = { SIMDISK_BIT(SIMDISK_WRITE), SIMDISK_BIT(SIMDISK_SYNC),
 		SIMDISK_BIT(SIMDISK_WRITE) | SIMDISK_BIT(SIMDISK_SYNC) | SIMDISK_BIT(SIMDISK_SYNC_DIR) };
+	unsigned mask;
 
 	(void)k;
-	simdisk_fault(n->disk, masks[sim_below(s, ARRAY_SIZE(masks))], sim_below(s, 6), -EIO, false);
+	mask = masks[sim_below(s, ARRAY_SIZE(masks))];
+	simdisk_fault(n->disk, mask, sim_below(s, 6), -EIO, false);
 	sim_say(s, n->i, "has a disk that will fail");
 	return true;
 }
@@ -169,6 +171,8 @@ bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnod
 	w->alone_since_ms = w->restored_ms = sim_now_ms(s);
 	s->stats.etcd_restores++;
 	sim_etcd_restore(s, w->backup);
+	s->etcd.now.paused = false; /* settings of that time the operator takes back */
+	s->etcd.now.n_drained = 0;
 	free(w->backup);
 	w->backup = NULL;
 	return true;

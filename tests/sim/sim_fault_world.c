@@ -99,8 +99,11 @@ bool simfault_begin_drain(struct sim *s, struct simnode *n, struct simnode *k)
 
 bool simfault_begin_clock(struct sim *s, struct simnode *n, struct simnode *k)
 {
+	double rate;
+
 	(void)k;
-	simclock_set(n, 0.9 + (double)sim_below(s, 2000) / 10000.0, sim_chance(s, 0.3) ? sim_below(s, 3000 * MS) : 0);
+	rate = 0.9 + (double)sim_below(s, 2000) / 10000.0;
+	simclock_set(n, rate, sim_chance(s, 0.3) ? sim_below(s, 3000 * MS) : 0);
 	n->real_off_ns = (int64_t)sim_below(s, 20000000 * MS) - (int64_t)(10000000 * MS);
 	sim_say(s, n->i, "has another clock: rate %.4f", n->clock_rate);
 	return true;

@@ -38,13 +38,15 @@ void simreader_peek(struct sim *s)
 	struct simnode *n = simnode_enter(s, (int)sim_below(s, (uint64_t)s->n));
 	struct peek *p = &peeks[next++ % ARRAY_SIZE(peeks)];
 	leash_seq end;
+	uint32_t count;
 
 	if (!n || n->paused)
 		return;
 	end = rep_commit(simnode_rep(n));
-	*p = (struct peek){ .n = n, .from = 1 + sim_below(s, end + 2), .reverse = sim_chance(s, 0.2) };
+	*p = (struct peek){ .n = n, .from = 1 + sim_below(s, end + 2) };
+	p->reverse = sim_chance(s, 0.2);
 	if (sim_chance(s, 0.5) && n->reader_high)
 		p->from = n->reader_high;
-	node_read(n->node, p->from, UINT64_MAX, p->reverse, 1 + (uint32_t)sim_below(s, 20), 1 + sim_below(s, 4000), on_read, p,
-		NULL);
+	count = 1 + (uint32_t)sim_below(s, 20);
+	node_read(n->node, p->from, UINT64_MAX, p->reverse, count, 1 + sim_below(s, 4000), on_read, p, NULL);
 }

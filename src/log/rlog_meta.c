@@ -88,12 +88,13 @@ static int small_read(const struct rlog_ops *ops, const char *dir, const char *n
 	if (r < 0)
 		return r;
 	memset(out, 0, bytes);
-	for (size_t at = 0; at < bytes; at += RLOG_META_PAGE) {
-		r = rlog_win_get(&w, at, RLOG_META_PAGE, &p);
+	/* Sector by sector: a file that was cut and written again may end with its last slot. */
+	for (size_t at = 0; at < bytes; at += RLOG_MARK_SLOT) {
+		r = rlog_win_get(&w, at, RLOG_MARK_SLOT, &p);
 		if (r < 0 && r != -EIO) /* an unreadable page is a lost copy, not a lost file */
 			return r;
 		if (r == 0)
-			memcpy(out + at, p, RLOG_META_PAGE);
+			memcpy(out + at, p, RLOG_MARK_SLOT);
 	}
 	return 0;
 }

@@ -162,6 +162,27 @@ START_TEST(a_directory_has_one_owner)
 }
 END_TEST
 
+/* The file was cut and its slots were written again since: the newer one ends the file now. */
+START_TEST(a_mark_file_that_was_cut_is_whole_when_both_slots_are)
+{
+	struct rlog *l = open_log(NULL);
+	struct rlog_meta meta;
+	char path[400];
+	leash_seq mark;
+
+	(void)snprintf(path, sizeof path, "%s/mark", dir);
+	ck_assert_int_eq(book_append(&book, l, 2, 10), 0);
+	ck_assert_int_eq(rlog_sync(l), 0);
+	for (leash_seq q = 1; q <= 2; q++) { /* one of them is in the second slot */
+		ck_assert_int_eq(rlog_mark(l, q), 0);
+		ck_assert_int_eq(truncate(path, 4096 + 512), 0);
+		ck_assert_int_eq(rlog_peek(dir, &rlog_posix, &meta, &mark), 0);
+		ck_assert_uint_eq(mark, q);
+	}
+	rlog_close(l);
+}
+END_TEST
+
 START_TEST(a_lost_meta_needs_an_operator)
 {
 	const struct rlog_conf conf = { .dir = dir, .segment_bytes = SEGMENT, .record_bytes_max = BOOK_BODY_MAX };
@@ -449,6 +470,7 @@ int main(void)
 	tcase_add_test(t, what_is_appended_is_read_again);
 	tcase_add_test(t, wrong_records_are_refused);
 	tcase_add_test(t, a_directory_has_one_owner);
+	tcase_add_test(t, a_mark_file_that_was_cut_is_whole_when_both_slots_are);
 	tcase_add_test(t, a_lost_meta_needs_an_operator);
 	tcase_add_test(t, a_cut_is_kept_in_a_side_file);
 	tcase_add_test(t, old_segments_go);

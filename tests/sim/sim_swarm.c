@@ -142,6 +142,16 @@ static void tell_why(struct sim *s)
 			sim_say(s, -1, "%s waits since its attempt %" PRIu64, s->ops[k].id, s->ops[k].attempts);
 }
 
+/* Nobody moves without a reason. */
+static void stay_at_rest(struct sim *s)
+{
+	uint64_t takeovers = s->stats.takeovers, version = s->etcd.now.insync.version;
+
+	sim_run(s, 3000);
+	if (s->stats.takeovers != takeovers || s->etcd.now.insync.version != version || !at_rest(s))
+		sim_broken(s, "it does not stay at rest");
+}
+
 struct sim_swarm_stats sim_swarm(struct sim *s, uint64_t ms)
 {
 	uint64_t end_ms = sim_now_ms(s) + ms, gap_ms = 20 + sim_below(s, 130);
@@ -162,6 +172,7 @@ struct sim_swarm_stats sim_swarm(struct sim *s, uint64_t ms)
 		tell_why(s);
 		sim_broken(s, "no rest after everything has healed");
 	}
+	stay_at_rest(s);
 	simcheck_rest(s);
 	s->stats.records = s->committed_end;
 	s->stats.sim_ms = sim_now_ms(s);

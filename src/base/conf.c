@@ -12,6 +12,14 @@ const char *const conf_log_targets[] = { "auto", "journal", "stderr", NULL };
 const char *const conf_log_levels[] = { "emerg", "alert", "crit", "error", "warning", "notice", "info",
 	"debug", NULL };
 
+/* One line, whatever bytes a name or a value from outside has. */
+static void text_one_line(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
 static _printf_(3, 0) void error_add(struct conf_errors *e, const char *prefix, const char *fmt, va_list ap)
 {
 	char *text;
@@ -25,6 +33,7 @@ static _printf_(3, 0) void error_add(struct conf_errors *e, const char *prefix, 
 	n = snprintf(text, CONF_ERROR_TEXT, "%s", prefix);
 	if (n >= 0 && n < CONF_ERROR_TEXT)
 		(void)vsnprintf(text + n, CONF_ERROR_TEXT - (size_t)n, fmt, ap);
+	text_one_line(text);
 }
 
 void conf_error_plain(struct conf_errors *e, const char *fmt, ...)

@@ -63,6 +63,8 @@ enum rep_msg_type {
 	REP_MSG_LOOK,     /* anyone -> anyone: etcd's state has changed, look at it (a hint) */
 	REP_MSG_RESET,    /* primary -> follower too far behind: drop your log, mine begins at `log_start` */
 	REP_MSG_DAMAGED,  /* primary -> follower: you report less than you acknowledged to me (R11) */
+	REP_MSG_FETCH,    /* anyone -> anyone: send me your records from `seq` to `log_end`, a log is to be repaired (R11) */
+	REP_MSG_FETCHED,  /* the answer, of `seq`: records from it on; none: I cannot */
 };
 
 #define REP_F_HEARS   0x01 /* HEARS: I heard this primary within failure_timeout and am connected to it */
@@ -93,7 +95,7 @@ struct rep_msg {
 	char node[LEASH_NAME_MAX + 1];
 	const struct rep_stretch *history; /* LEAD */
 	uint32_t n_history;
-	const struct rep_rec *recs; /* RECORDS: consecutive */
+	const struct rep_rec *recs; /* RECORDS, FETCHED: consecutive */
 	uint32_t n_recs;
 };
 

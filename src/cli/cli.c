@@ -10,8 +10,8 @@
 #include "cli/opts.h"
 
 static const struct cli_command *const commands[] = {
-	&cli_status, &cli_produce, &cli_consume, &cli_log_cat, &cli_log_verify, &cli_log_info, &cli_switchover,
-	&cli_pause, &cli_resume, &cli_drain, &cli_undrain, &cli_recover,
+	&cli_status, &cli_produce, &cli_consume, &cli_log_cat, &cli_log_verify, &cli_log_info, &cli_log_set_aside,
+	&cli_switchover, &cli_pause, &cli_resume, &cli_drain, &cli_undrain, &cli_recover,
 };
 
 struct table {
@@ -60,6 +60,17 @@ int cli_misused(const char *fmt, ...)
 	say(fmt, args);
 	va_end(args);
 	return CLI_USAGE;
+}
+
+bool cli_confirmed(void)
+{
+	char line[16];
+
+	printf("\nGo on? Type yes: ");
+	if (fflush(stdout) != 0 || !fgets(line, sizeof line, stdin))
+		return false;
+	line[strcspn(line, "\r\n")] = '\0';
+	return strcmp(line, "yes") == 0;
 }
 
 int cli_flush(int exit_status)

@@ -29,7 +29,7 @@ struct cli_command {
 
 #define CLI_COMMAND_OPTS(table, s) .keys = (table), .n_keys = ARRAY_SIZE(table), .size = sizeof(s)
 
-extern const struct cli_command cli_status, cli_produce, cli_consume, cli_log_cat, cli_log_verify, cli_log_info,
+extern const struct cli_command cli_status, cli_produce, cli_consume, cli_log_cat, cli_log_verify, cli_log_info, cli_log_set_aside,
 	cli_switchover, cli_pause, cli_resume, cli_drain, cli_undrain, cli_recover;
 
 /* How to reach etcd, and of which engine. */
@@ -72,5 +72,6 @@ int cli_misused(const char *fmt, ...) _printf_(1, 2);
 
 /* CLI_OK when everything written to stdout has arrived; else says so. For the end of a command that prints. */
 int cli_flush(int exit_status);
+bool cli_confirmed(void) _must_check_; /* asks on the terminal; only "yes" is yes */
 
 #endif

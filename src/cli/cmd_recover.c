@@ -206,17 +206,6 @@ static void print_choice(const struct recovery *r)
 			l->node);
 }
 
-static bool confirmed(void)
-{
-	char line[16];
-
-	printf("\nGo on? Type yes: ");
-	if (fflush(stdout) != 0 || !fgets(line, sizeof line, stdin))
-		return false;
-	line[strcspn(line, "\r\n")] = '\0';
-	return strcmp(line, "yes") == 0;
-}
-
 /* ---- the transaction */
 
 static int write_state(struct recovery *r)
@@ -304,7 +293,7 @@ static int choose_and_write(struct recovery *r)
 	if (status != CLI_OK)
 		return status;
 	print_choice(r);
-	if (!r->o->yes && !confirmed())
+	if (!r->o->yes && !cli_confirmed())
 		return cli_failed("nothing was written");
 	return write_state(r);
 }

@@ -287,6 +287,21 @@ static void too_big(struct front_client *c)
 	client_error(c, text);
 }
 
+/*
+ * A line of HTTP: somebody else's browser was made to speak to us, and what follows may be commands. As Redis has it
+ * (securityWarningCommand() in server.c), nothing is answered and the connection ends.
+ */
+static bool speaks_http(struct bytes name)
+{
+	return xcmd_is(name, "post") || xcmd_is(name, "host:");
+}
+
+static void cut_off(struct front_client *c)
+{
+	buf_consume(&c->out, buf_len(&c->out));
+	client_abort(c);
+}
+
 /* Gets the next command into c->held. False: there is none now. */
 static bool parse(struct front_client *c)
 {
@@ -307,6 +322,10 @@ static bool parse(struct front_client *c)
 		(void)snprintf(text, sizeof text, "ERR Protocol error: %s", r < 0 ? "out of memory" : c->parser.error);
 		client_error(c, text);
 		c->closing = true;
+		return false;
+	}
+	if (speaks_http(c->held.argv[0])) {
+		cut_off(c);
 		return false;
 	}
 	c->front->stats.commands++;

@@ -145,6 +145,17 @@ void front_engine_committed(struct front_engine *e, leash_seq commit)
 	}
 }
 
+void front_engine_anew(struct front_engine *e)
+{
+	struct waiter *w;
+
+	e->commit = 0;
+	DL_FOREACH(e->waiters, w) {
+		if (w->from_end)
+			w->after = 0;
+	}
+}
+
 void front_engine_replicas(struct front_engine *e, uint32_t n_replicas)
 {
 	struct front *f = e->front;

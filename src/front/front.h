@@ -8,7 +8,8 @@
  *  - Commands run in order. Appends are pipelined: many are with the backend at a time, handed over in order. Reads may
  *    overlap too. But a read starts when all earlier appends are answered, an append when all earlier reads are.
  *  - After a blocking XREAD (or WAIT) that finds nothing, no command of that client starts until it ends: with data, at
- *    its timeout, or with the client. `$` is resolved once, when the XREAD starts.
+ *    its timeout, or with the client. `$` is resolved once, when the XREAD starts. What is being read at the timeout may
+ *    still come (FRONT_LOOK_NS).
  *  - Bounded: operations and bytes of appends in flight, bytes of output. At a bound no further command starts, and
  *    front_client_wants_input() turns false before the input grows beyond one command and one read.
  *  - A record over record_bytes_max is answered with an error and the connection lives; a protocol error closes it.
@@ -142,6 +143,9 @@ struct front_engine *front_engine_find(struct front *f, struct bytes name); /* N
 
 /* Readers may see up to @commit (lower values than before are ignored): wakes blocked XREADs. Cheap when nobody waits. */
 void front_engine_committed(struct front_engine *e, leash_seq commit);
+/* Another log bears the engine's name: its commit index begins anew. Who waits for what comes next (XREAD's `$`) waits for
+ * the first record; whoever named a position keeps it. */
+void front_engine_anew(struct front_engine *e);
 /* In-sync secondaries, for WAIT. */
 void front_engine_replicas(struct front_engine *e, uint32_t n_replicas);
 /* ops->room may be asked again. */

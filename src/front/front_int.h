@@ -15,6 +15,7 @@
 #define FRONT_TURN_COMMANDS 512u        /* commands that one client starts in one turn of the loop */
 #define FRONT_STREAM_BYTES  (1u << 20)  /* a larger answer to XRANGE is sent in pieces */
 #define FRONT_RETRY_NS      UINT64_C(10000000) /* a read found less than was announced: ask again */
+#define FRONT_LOOK_NS       UINT64_C(1000000000) /* an XREAD's time is up while it reads: so long it may go on */
 #define FRONT_REDIS_VERSION "7.0.0"     /* what INFO and HELLO say for client libraries */
 
 struct op;
@@ -25,6 +26,7 @@ struct waiter {
 	struct op *op;
 	struct front_engine *engine; /* NULL: not in a list */
 	leash_seq after;
+	bool from_end; /* .after is where the log ended when it was asked */
 	struct waiter *prev, *next;
 };
 

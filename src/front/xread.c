@@ -25,6 +25,7 @@ struct xread {
 	uint64_t count;
 	bool block;
 	uint64_t deadline_ns; /* UINT64_MAX: none */
+	bool late;            /* the time was up while it was reading */
 	uint32_t i;           /* the stream that is looked at */
 	uint32_t n_streams;
 	uint8_t *keys;
@@ -167,6 +168,7 @@ static void resolved(struct op *op)
 		return;
 	}
 	s->w.after = x->q.stream.commit;
+	s->w.from_end = true;
 	s->skip = s->from == XCMD_FROM_NEW || x->q.stream.start > x->q.stream.commit;
 	if (!s->skip)
 		s->w.after--;
@@ -217,7 +219,10 @@ static void xread_step(struct op *op)
 	}
 }
 
-/* The time is up; or it is only time to ask again. */
+/*
+ * The time is up; or it is only time to ask again. A look that is under way may end: who blocks for a millisecond gets what
+ * is there, however long the way to the primary is. But a primary that is away does not keep a client beyond its time.
+ */
 static void xread_timeout(struct op *op)
 {
 	struct xread *x = (struct xread *)op->query;
@@ -226,6 +231,11 @@ static void xread_timeout(struct op *op)
 	if (x->deadline_ns > f->now_ns) {
 		op->ready = true;
 		client_wake(op->client);
+		return;
+	}
+	if (x->phase != XREAD_WAIT && !x->late) {
+		x->late = true;
+		timer_set(op->client, f->now_ns + FRONT_LOOK_NS);
 		return;
 	}
 	if (op->at_backend) {

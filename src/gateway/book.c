@@ -46,6 +46,7 @@ struct book_slot {
 	struct rcu_head rcu;
 
 	pthread_mutex_t lock;     /* writers, and what follows */
+	uint64_t created;         /* the target's cluster is the engine's since this revision of etcd */
 	leash_epoch served_epoch; /* the highest one that a worker attached to */
 	uint32_t n_attached;      /* workers that have a primary */
 	uint64_t detached_ns;     /* since when there are none */
@@ -328,17 +329,22 @@ bool book_read(const struct book_slot *s, uint64_t serial, struct book_target *r
 	return news;
 }
 
-leash_epoch book_epoch(const struct book_slot *s)
+static bool same_cluster(const struct book_target *t, leash_id cluster)
+{
+	return !t->cluster || !cluster || t->cluster == cluster;
+}
+
+bool book_allows(const struct book_slot *s, leash_id cluster, leash_epoch epoch)
 {
 	const struct target *t;
-	leash_epoch epoch;
+	bool allows;
 
 	urcu_memb_read_lock();
 	t = atomic_load_explicit(&s->target, memory_order_acquire);
-	epoch = t->t.epoch;
+	allows = same_cluster(&t->t, cluster) && epoch >= t->t.epoch;
 	READ_DONE(t);
 	urcu_memb_read_unlock();
-	return epoch;
+	return allows;
 }
 
 uint64_t book_serial(const struct book_slot *s)
@@ -428,7 +434,15 @@ static void publish(struct book_slot *s, struct target *t)
 	retire(old, &old->rcu, target_reclaim);
 }
 
-int book_offer(struct book_slot *s, leash_epoch epoch, const char *node, const char *address, leash_id run)
+/* Does @t, of which @node leads @cluster in @epoch, know better? */
+static bool knows_better(const struct book_target *t, leash_id cluster, leash_epoch epoch, const char *node)
+{
+	return epoch == 0 || !same_cluster(t, cluster) || epoch < t->epoch ||
+	       (epoch == t->epoch && strcmp(node, t->node) != 0);
+}
+
+int book_offer(struct book_slot *s, leash_id cluster, leash_epoch epoch, const char *node, const char *address,
+	leash_id run)
 {
 	struct target *t;
 	bool changed;
@@ -439,7 +453,7 @@ int book_offer(struct book_slot *s, leash_epoch epoch, const char *node, const c
 		pthread_mutex_unlock(&s->lock);
 		return -ENOMEM;
 	}
-	if (epoch == 0 || epoch < t->t.epoch || (epoch == t->t.epoch && strcmp(node, t->t.node) != 0)) {
+	if (knows_better(&t->t, cluster, epoch, node)) {
 		pthread_mutex_unlock(&s->lock);
 		free(t);
 		return BOOK_E_OLD;
@@ -458,6 +472,68 @@ int book_offer(struct book_slot *s, leash_epoch epoch, const char *node, const c
 	else
 		free(t);
 	return 0;
+}
+
+static void forget_primary(struct book_target *t)
+{
+	t->epoch = 0;
+	t->node[0] = t->address[0] = '\0';
+	t->run = 0;
+}
+
+/* The lock is held. True: @t is a target of another cluster now. */
+static bool note_cluster(struct book_slot *s, struct book_target *t, leash_id cluster, uint64_t created)
+{
+	s->created = MAX2(s->created, created);
+	if (t->cluster == cluster)
+		return false;
+	t->cluster = cluster;
+	forget_primary(t);
+	s->served_epoch = 0;
+	return true;
+}
+
+int book_found(struct book_slot *s, leash_id cluster, uint64_t created)
+{
+	struct target *t;
+	leash_id before;
+	bool changed = false, old;
+
+	pthread_mutex_lock(&s->lock);
+	t = draft_new(s);
+	if (!t) {
+		pthread_mutex_unlock(&s->lock);
+		return -ENOMEM;
+	}
+	before = t->t.cluster;
+	old = cluster == 0 || (before && before != cluster && created <= s->created);
+	if (!old)
+		changed = note_cluster(s, &t->t, cluster, created);
+	if (changed)
+		publish(s, t);
+	pthread_mutex_unlock(&s->lock);
+	if (changed)
+		s->book->wake(s->book->ctx);
+	else
+		free(t);
+	return old ? BOOK_E_OLD : changed && before ? BOOK_E_FOUNDED : 0;
+}
+
+uint64_t book_created(struct book_slot *s)
+{
+	uint64_t created;
+
+	pthread_mutex_lock(&s->lock);
+	created = s->created;
+	pthread_mutex_unlock(&s->lock);
+	return created;
+}
+
+void book_went_back(struct book_slot *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->created = 0;
+	pthread_mutex_unlock(&s->lock);
 }
 
 int book_learn(struct book_slot *s, const char *node, const char *address)

@@ -6,7 +6,12 @@
  *
  * Rules that always hold:
  *  - Readers take no lock and never wait. A reading thread must have called book_thread_join().
- *  - A higher epoch always wins; a slot never goes back to a lower one, whoever says so (etcd, a node).
+ *  - Only etcd says which cluster bears the engine's name (`<engine>/insync`), and of two the one whose key was made
+ *    later: a stale read, an event of the past, or a node of the former cluster cannot bring that one back. What a
+ *    node of another cluster says is not heard. Epochs are compared within one cluster only; another one begins
+ *    anew.
+ *  - A higher epoch always wins; within a cluster a slot never goes back to a lower one, whoever says so (etcd, a
+ *    node).
  *  - Within one epoch the primary stays the same node.
  *  - A target says where a primary is said to be. Whether it is one, the node itself must say (R3a).
  *
@@ -33,7 +38,8 @@ struct book_node {
 /* Immutable once it is in a slot. */
 struct book_target {
 	uint64_t serial;   /* of this slot's targets: rises by one with each */
-	leash_epoch epoch; /* 0: no primary was ever heard of; then node, address and run are empty */
+	leash_id cluster;  /* 0: etcd has not said; then any may be */
+	leash_epoch epoch; /* 0: no primary of it was ever heard of; then node, address and run are empty */
 	char node[LEASH_NAME_MAX + 1];
 	char address[LEASH_ADDR_MAX + 1];
 	leash_id run;     /* 0: not known */
@@ -80,16 +86,33 @@ struct book_counters *book_slot_counters(struct book_slot *s);
 
 /* True: the target's serial is not @serial, and it was copied. No lock. */
 bool book_read(const struct book_slot *s, uint64_t serial, struct book_target *ret_target);
-leash_epoch book_epoch(const struct book_slot *s); /* no lock */
-uint64_t book_serial(const struct book_slot *s);   /* of the target there is now; no lock */
+uint64_t book_serial(const struct book_slot *s); /* of the target there is now; no lock */
+
+/* May who leads @cluster (0: not known) in @epoch be the primary? False: the book knows better. No lock. */
+bool book_allows(const struct book_slot *s, leash_id cluster, leash_epoch epoch);
+
+enum book_error {
+	BOOK_E_OLD = 1, /* a higher epoch is known, another node in this one, or another cluster */
+	BOOK_E_FOUNDED, /* book_found(): the engine was another cluster before */
+};
 
 /*
- * "@node at @address leads in @epoch." @run may be 0. 0: taken, or nothing new; BOOK_E_OLD: a higher epoch is
- * known, or another node in this one; -ENOMEM.
+ * "@node at @address leads @cluster in @epoch." @run may be 0, and so may @cluster: etcd's leader key does not say
+ * it (see book_created()). 0: taken, or nothing new; BOOK_E_OLD; -ENOMEM.
  */
-#define BOOK_E_OLD 1
-int book_offer(struct book_slot *s, leash_epoch epoch, const char *node, const char *address,
+int book_offer(struct book_slot *s, leash_id cluster, leash_epoch epoch, const char *node, const char *address,
 	leash_id run) _must_check_;
+
+/*
+ * etcd: "the engine is @cluster since revision @created" (of the in-sync set's key). What is known of a primary is
+ * forgotten when that is news. Nodes stay: they are told of before their cluster is founded. 0: taken, or nothing new;
+ * BOOK_E_OLD: it is known to have been founded anew since; BOOK_E_FOUNDED; -ENOMEM.
+ */
+int book_found(struct book_slot *s, leash_id cluster, uint64_t created) _must_check_;
+/* What etcd says of a leader counts only from this revision on: before, it led another cluster. */
+uint64_t book_created(struct book_slot *s);
+/* etcd's store was replaced by an older or an empty one, its revisions begin anew: what it says next counts. */
+void book_went_back(struct book_slot *s);
 
 /* "@node is at @address." When the table is full, the one noted first gives way, never the primary. 0; -ENOMEM. */
 int book_learn(struct book_slot *s, const char *node, const char *address) _must_check_;

@@ -17,6 +17,18 @@ struct control {
 	uint64_t lost_ns; /* 0: was not reported lost */
 };
 
+static void on_insync(struct book_slot *s, const struct etcd_kv *kv)
+{
+	char reason[KEYS_REASON_MAX];
+	struct rep_insync set;
+	int r = keys_insync_decode(kv->value, &set, reason);
+
+	if (r == KEYS_E_MALFORMED)
+		diag_unreadable(book_slot_name(s), reason);
+	else if (r == 0 && book_found(s, set.cluster, (uint64_t)kv->create_revision) == BOOK_E_FOUNDED)
+		diag_founded(book_slot_name(s), set.cluster); /* -ENOMEM: comes again with each change of the set */
+}
+
 static void on_leader(struct book_slot *s, const struct etcd_kv *kv)
 {
 	char reason[KEYS_REASON_MAX];
@@ -25,8 +37,9 @@ static void on_leader(struct book_slot *s, const struct etcd_kv *kv)
 
 	if (r == KEYS_E_MALFORMED)
 		diag_unreadable(book_slot_name(s), reason);
-	else if (r == 0) /* BOOK_E_OLD: known better; -ENOMEM: the node itself will say it again */
-		(void)!book_offer(s, l.epoch, l.node, l.address, l.run);
+	else if (r == 0 && (uint64_t)kv->mod_revision >= book_created(s))
+		/* BOOK_E_OLD: known better; -ENOMEM: the node itself will say it again */
+		(void)!book_offer(s, 0, l.epoch, l.node, l.address, l.run);
 }
 
 static void on_node(struct book_slot *s, const struct etcd_kv *kv)
@@ -54,6 +67,8 @@ static void on_put(struct book_slot *s, const struct etcd_kv *kv)
 		on_node(s, kv);
 		return;
 	case KEYS_INSYNC:
+		on_insync(s, kv);
+		return;
 	case KEYS_SETTINGS:
 	case KEYS_REQUEST:
 	case KEYS_OTHER:
@@ -70,6 +85,21 @@ static void on_events(void *ctx, const struct etcd_event *events, size_t n_event
 			on_put(c->slots[events[i].range], &events[i].kv);
 }
 
+/* The cluster before its leader: that one's epoch counts within it. (etcd sorts by key, as it happens.) */
+static void on_range(struct book_slot *s, const struct etcd_range_kvs *range, bool went_back)
+{
+	char node[LEASH_NAME_MAX + 1];
+
+	if (went_back)
+		book_went_back(s);
+	for (size_t k = 0; k < range->n_kvs; k++)
+		if (keys_kind_of(book_slot_name(s), range->kvs[k].key, node) == KEYS_INSYNC)
+			on_insync(s, &range->kvs[k]);
+	for (size_t k = 0; k < range->n_kvs; k++)
+		if (keys_kind_of(book_slot_name(s), range->kvs[k].key, node) != KEYS_INSYNC)
+			on_put(s, &range->kvs[k]);
+}
+
 static void on_reset(void *ctx, const struct etcd_reset *reset)
 {
 	struct control *c = ctx;
@@ -77,8 +107,7 @@ static void on_reset(void *ctx, const struct etcd_reset *reset)
 	if (reset->went_back)
 		diag_went_back(reset->reason);
 	for (size_t i = 0; i < reset->n_ranges && i < c->n_slots; i++)
-		for (size_t k = 0; k < reset->ranges[i].n_kvs; k++)
-			on_put(c->slots[i], &reset->ranges[i].kvs[k]);
+		on_range(c->slots[i], &reset->ranges[i], reset->went_back);
 }
 
 static void on_state(void *ctx, const struct etcd_watch_status *s)

@@ -1,6 +1,6 @@
 /*
  * What the gateway hears from etcd: one watch stream with a range per engine (<engine>/), read afresh at any
- * doubt (see etcd/watch.h). Leaders and addresses go into the book; while etcd is silent the book keeps what it
+ * doubt (see etcd/watch.h). Clusters, leaders and addresses go into the book; while etcd is silent the book keeps what it
  * has, and so it does when a leader key goes away: the node may still lead, and a successor will say so.
  *
  * All belongs to the thread that runs the event_base.

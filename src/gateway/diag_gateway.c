@@ -102,6 +102,17 @@ void diag_went_back(const char *reason)
 		reason);
 }
 
+void diag_founded(const char *engine, leash_id cluster)
+{
+	char cluster_text[NUMBER_TEXT];
+	struct diag_field fields[] = { { "LEASH_ENGINE", engine }, { "LEASH_CLUSTER", cluster_text } };
+
+	(void)snprintf(cluster_text, sizeof cluster_text, "%016" PRIx64, cluster);
+	diag_event(LOG_WARNING, DIAG_GW_FOUNDED, fields, ARRAY_SIZE(fields),
+		"'%s' was founded anew: it is cluster %s now; messages that the former cluster has not answered are in doubt",
+		engine, cluster_text);
+}
+
 void diag_drained(uint64_t ms, uint32_t clients_left)
 {
 	if (clients_left)

@@ -11,6 +11,7 @@
 #define DIAG_GW_REJECTED    "6cad4182b14742b1a8afc2e3d18948b8"
 #define DIAG_GW_UNREADABLE  "a10c53aa4e9944ed9e5f0193116f7eda"
 #define DIAG_GW_WENT_BACK   "afff2cbc12e54c0a9607da06e2cb96cb"
+#define DIAG_GW_FOUNDED    "7ceef8723c204770801bb45008b695ca"
 #define DIAG_GW_DRAINED     "8bf895c49b7d488987ea9f54b40f9b1b"
 
 /* notice: @engine's primary is @node in @epoch; for @pause_ms (0: no pause) there had been none. */
@@ -26,6 +27,8 @@ void diag_rejected(const char *engine, const char *node, const char *address, co
 void diag_unreadable(const char *engine, const char *why);
 /* warning: etcd shows an older state than before; the primary known stays. */
 void diag_went_back(const char *reason);
+/* warning: etcd says that @engine is another cluster now; what waits for an answer of the former one gets -INDOUBT. */
+void diag_founded(const char *engine, leash_id cluster);
 /* notice: the end, with what could not be finished. */
 void diag_drained(uint64_t ms, uint32_t clients_left);
 

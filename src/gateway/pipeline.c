@@ -379,6 +379,24 @@ void pipe_detach(struct pipe *p)
 	p->send = p->base;
 }
 
+/* Ids and commit indexes of the former cluster mean nothing in the new one: the session begins anew, too. */
+void pipe_forsake(struct pipe *p)
+{
+	pipe_detach(p);
+	p->sid = 0;
+	p->commit = 0;
+	for (uint64_t t = p->base; t < p->next; t++) {
+		struct msg *m = at(p, t);
+
+		if (!m->done && m->doubt > 0)
+			answer(p, m, PEER_ST_INDOUBT, 0);
+		else
+			m->sent = false; /* refused each time: nothing that still comes concerns it */
+	}
+	shift(p);
+	p->send = p->base;
+}
+
 void pipe_status(struct pipe *p, uint64_t conn, bool holding, leash_seq commit, uint32_t n_insync,
 	uint32_t min_insync, uint64_t now_ns)
 {

@@ -25,6 +25,9 @@
  *    what is missing. It is never sent again. If it had a counter, the session ends: later messages get a new
  *    one.
  *
+ *  - The engine was founded anew (pipe_forsake()): a message that may be in the former cluster's log is answered
+ *    INDOUBT; the others go to the new one, in a new session.
+ *
  * `doubt` of a message is how many times it was sent without an answer that says what became of it there. 0: it
  * is certainly in no log. A late answer of an earlier connection counts: that it is committed is true whoever
  * says so; a refusal only if the message was not sent anywhere else since.
@@ -92,6 +95,12 @@ struct pipe_limits {
 void pipe_attach(struct pipe *p, uint64_t conn, const struct pipe_limits *limits);
 /* There is no primary at present; or the connection is gone. */
 void pipe_detach(struct pipe *p);
+/*
+ * What is sent from now on goes to another cluster, with a log of its own; no connection. The new log knows no ids
+ * of the former one (R14): to send a message there that may be in the former would be to execute it twice, and
+ * nobody would notice. So its client is told INDOUBT, as whenever it is not known and no more can be found out.
+ */
+void pipe_forsake(struct pipe *p);
 uint64_t pipe_conn(const struct pipe *p); /* 0: none */
 bool pipe_blocked(const struct pipe *p);  /* the connection's node said that it is not primary */
 

@@ -180,7 +180,7 @@ static struct upread *find(struct upstream *u, const struct node_link *n, uint64
 /* A node that leads no more, and does not know it yet, must not answer: the book may know better. */
 static bool is_primary(const struct upstream *u, const struct node_link *n)
 {
-	return n == u->primary && n->role == PEER_ROLE_PRIMARY && n->epoch >= book_epoch(u->slot);
+	return n == u->primary && n->role == PEER_ROLE_PRIMARY && book_allows(u->slot, n->cluster, n->epoch);
 }
 
 static void ask_again(struct upstream *u, struct upread *r)

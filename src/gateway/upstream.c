@@ -30,9 +30,9 @@ static struct node_link *current(const struct upstream *u)
 /* Tells the book what a node says of itself: the other workers, and perhaps etcd's silence, need it. */
 static void tell_book(struct upstream *u, const struct node_link *n)
 {
-	if (n->role == PEER_ROLE_PRIMARY && n->epoch > u->target.epoch)
+	if (n->role == PEER_ROLE_PRIMARY && n->cluster && n->epoch > u->target.epoch)
 		(void)!book_offer(
-			u->slot, n->epoch, n->says, link_address(n->link), n->run); /* -ENOMEM: next time */
+			u->slot, n->cluster, n->epoch, n->says, link_address(n->link), n->run); /* -ENOMEM: next time */
 }
 
 static void on_up(void *ctx, const struct peer_hello *w)
@@ -40,6 +40,7 @@ static void on_up(void *ctx, const struct peer_hello *w)
 	struct node_link *n = ctx;
 
 	n->role = w->role;
+	n->cluster = w->cluster;
 	n->epoch = w->epoch;
 	n->run = w->run;
 	n->commit = w->commit;
@@ -75,6 +76,10 @@ static void on_status(void *ctx, const struct peer_status *s)
 	n->min_insync = s->min_insync;
 	n->denied_until_ns = 0;
 	n->told = true;
+	if (n->role == PEER_ROLE_PRIMARY && n->cluster == 0) {
+		n->role = PEER_ROLE_NONE; /* founded, or joined, since it said hello: of which cluster, the next one tells */
+		link_reset(n->link);
+	}
 	tell_book(u, n);
 	/* A node knows of others that etcd has not told us of (yet). */
 	if (s->leader[0] && s->leader_address[0])
@@ -197,6 +202,14 @@ static void follow_book(struct upstream *u)
 
 /* --------------------------------------------------------------------------------------------------------- retarget */
 
+static bool may_lead(const struct upstream *u, const struct node_link *n)
+{
+	const struct book_target *t = &u->target;
+
+	return link_is_up(n->link) && n->role == PEER_ROLE_PRIMARY && n->cluster &&
+	       (!t->cluster || t->cluster == n->cluster) && n->epoch >= t->epoch;
+}
+
 /* The node that says that it leads, in the highest epoch and none below what is known (R5). */
 static struct node_link *choose(struct upstream *u, uint64_t now_ns)
 {
@@ -206,7 +219,7 @@ static struct node_link *choose(struct upstream *u, uint64_t now_ns)
 	for (uint32_t i = 0; i < u->n_nodes; i++) {
 		struct node_link *n = u->nodes[i];
 
-		if (!link_is_up(n->link) || n->role != PEER_ROLE_PRIMARY || n->epoch < u->target.epoch)
+		if (!may_lead(u, n))
 			continue;
 		if (now_ns < n->denied_until_ns) {
 			u->denied_until_ns = MIN2(u->denied_until_ns, n->denied_until_ns);
@@ -244,6 +257,16 @@ static void found(struct upstream *u, struct node_link *n, uint64_t now_ns)
 	memcpy(u->attached_node, n->says, sizeof u->attached_node);
 }
 
+/* Reads may be the later parts of what the former cluster began to answer: two logs must not be shown as one. */
+static void other_cluster(struct upstream *u, uint64_t now_ns)
+{
+	lost(u, now_ns);
+	reads_give_up(u);
+	pipe_forsake(u->pipe);
+	if (u->engine)
+		front_engine_anew(u->engine);
+}
+
 static void retarget(struct upstream *u, uint64_t now_ns)
 {
 	struct node_link *best = choose(u, now_ns);
@@ -253,6 +276,9 @@ static void retarget(struct upstream *u, uint64_t now_ns)
 			lost(u, now_ns);
 		return;
 	}
+	if (u->cluster && best->cluster != u->cluster)
+		other_cluster(u, now_ns);
+	u->cluster = best->cluster;
 	if (best != u->primary || link_conn(best->link) != pipe_conn(u->pipe)) {
 		reads_requeue(u);
 		u->primary = best;

@@ -1,11 +1,14 @@
 /*
  * One worker's way to one engine: connections to all its nodes (so that a retarget costs no connect), the
- * pipeline of appends, the reads that wait. It turns to the node that says of itself that it is the primary, in
- * the highest epoch and none below the book's; what nodes say goes into the book, too, so that the other
+ * pipeline of appends, the reads that wait. It turns to the node that says of itself that it is the primary, of
+ * the book's cluster, in the highest epoch and none below the book's; what nodes say goes into the book, too, so that the other
  * workers hear of it at once.
  *
  * A read is asked of the primary; when that goes away, or may not show its log yet, it is asked of the next
  * one. An answer counts only while its node is the primary as far as the book knows.
+ *
+ * When the primary is one of another cluster than the last, the engine was founded anew: nothing that the former one
+ * may have, or has begun to answer, is asked of the new one.
  *
  * All belongs to the worker's thread. upstream_pump() does what is due; it is to be called at the end of each
  * turn of the loop in which upstream_wants_pump() or at upstream_wakeup_ns().

@@ -12,6 +12,7 @@ struct node_link {
 	char node[LEASH_NAME_MAX + 1]; /* as the book calls it */
 	char says[LEASH_NAME_MAX + 1]; /* as it calls itself */
 	enum peer_role role;
+	leash_id cluster; /* as WELCOME said; 0: it belonged to none then */
 	leash_epoch epoch;
 	leash_id run;
 	leash_seq commit, log_start;
@@ -44,6 +45,7 @@ struct upstream {
 	struct node_link *nodes[REP_NODES_MAX];
 	uint32_t n_nodes;
 	struct node_link *primary; /* of .nodes; the one that messages go to */
+	leash_id cluster;          /* of the last primary; 0: there was none */
 	bool attached;             /* reported to the book */
 	leash_epoch attached_epoch;
 	char attached_node[LEASH_NAME_MAX + 1];

@@ -17,7 +17,8 @@
  * Directory of a node:
  *
  *     meta                   identity and promises (struct rlog_meta), replaced by rename
- *     mark                   acknowledged up to (two slots with checksums, overwritten alternately)
+ *     mark                   acknowledged up to, and where the log begins (two slots with checksums, overwritten
+ *                            alternately)
  *     <first seq>.seg        segments: a header page, then records back to back, zero behind the last (rlog_seg.h)
  *     <first seq>.dig        digest of a finished segment: one struct rep_rec identity per record, own hash (rlog_dig.h)
  *     spare                  the next segment, zeroed ahead of use
@@ -46,7 +47,7 @@ struct rlog_conf {
 	uint64_t segment_bytes;   /* size of a segment file, below 4 GiB; at least 4 * max record; rounded down to 4096 */
 	uint64_t reserve_bytes;   /* kept for a full disk; 0 = none */
 	uint64_t digest_seed;     /* seeds rec_identify(); 0: the cluster id in meta. When it becomes known: rlog_set_seed() */
-	uint32_t record_bytes_max; /* of a body; a larger length in a header is damage */
+	uint32_t record_bytes_max; /* of a body that is appended; what was appended under a larger limit stays good */
 };
 
 enum rlog_error {
@@ -181,7 +182,14 @@ int rlog_reset(struct rlog *l, leash_seq start, struct leash_chain base) _must_c
  */
 int rlog_set_damage_aside(struct rlog *l) _must_check_;
 
-/* Retention: removes whole segments that lie entirely before @keep_from. Durable on return. */
+/*
+ * All of R11 at once for a log that was opened damaged: the new incarnation first (and no log epoch: it may lack what it
+ * had, and is nothing for `leash recover` to build upon, R9), then all damage is set aside. 0; RLOG_E_FULL; negative errno.
+ */
+int rlog_renounce(struct rlog *l, leash_id new_incarnation) _must_check_;
+
+/* Retention: removes whole segments that lie entirely before @keep_from. Durable on return. RLOG_E_FULL: no room to
+ * note it (some file systems need that), nothing was removed. */
 int rlog_retain(struct rlog *l, leash_seq keep_from) _must_check_;
 
 /* Bytes of all segments, and the first sequence number, size and last log/real time of segment @i (0 = oldest). */

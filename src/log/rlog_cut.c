@@ -21,10 +21,15 @@
 
 /* ---------------------------------------------------------------------------------------------------- the mark */
 
+/* Where the log begins stays as it was, unless @m says otherwise. */
 static int marks_put(struct rlog *l, struct rlog_marks m)
 {
 	int r;
 
+	if (m.start == 0)
+		m.start = l->marks.start;
+	if (m.start == 0 && l->n_segs > 0)
+		m.start = l->segs[0].first;
 	m.counter = l->marks.counter + 1;
 	r = rlog_marks_store(&l->mark_file, &m);
 	if (rlog_is_full(r)) { /* only where an overwrite needs room */
@@ -48,6 +53,12 @@ int rlog_mark(struct rlog *l, leash_seq seq)
 	if (seq <= l->marks.mark)
 		return 0;
 	return marks_put(l, (struct rlog_marks){ .mark = seq });
+}
+
+int rlog_start_note(struct rlog *l)
+{
+	must(l->n_segs > 0);
+	return marks_put(l, (struct rlog_marks){ .mark = l->marks.mark, .start = l->segs[0].first });
 }
 
 /* Twice: the older slot still bears a higher mark or the intent, and must not come back with a rotten newer one. */
@@ -89,7 +100,7 @@ static int cut_point(const struct rlog *l, leash_seq first, leash_seq seq, struc
 		r = rlog_seg_header_read(&w, first, &h);
 	if (r != 0)
 		return r;
-	rlog_scan_start(ret_scan, &w, &h, l->conf.record_bytes_max);
+	rlog_scan_start(ret_scan, &w, &h, REC_BODY_BYTES_MAX);
 	while (r == 0 && ret_scan->next <= seq)
 		r = rlog_scan_next(ret_scan, &item);
 	ret_scan->win = NULL;
@@ -225,7 +236,7 @@ static int side_copy(const struct rlog *l, size_t i, leash_seq seq, const struct
 	if (r == 0)
 		r = rlog_seg_header_read(&w, l->segs[i].first, &h);
 	if (r == 0)
-		rlog_scan_start(&s, &w, &h, l->conf.record_bytes_max);
+		rlog_scan_start(&s, &w, &h, REC_BODY_BYTES_MAX);
 	while (r == 0 && s.next <= l->segs[i].last) {
 		r = rlog_scan_next(&s, &item);
 		if (r != 0 || item.h.seq <= seq)
@@ -327,7 +338,7 @@ int rlog_reset(struct rlog *l, leash_seq start, struct leash_chain base)
 		return -EIO;
 	if (start == 0)
 		return -EINVAL;
-	r = marks_put(l, (struct rlog_marks){ .intent = RLOG_INTENT_RESET, .seq = start, .base = base });
+	r = marks_put(l, (struct rlog_marks){ .intent = RLOG_INTENT_RESET, .seq = start, .base = base, .start = start });
 	if (r != 0)
 		return r;
 	r = reset_apply(l, start, base);
@@ -349,13 +360,12 @@ int rlog_damage_add(struct rlog *l, const struct rlog_damage *d)
 	return rlog_damage_note(l, d->first, d->last, d->path, d->offset, d->reason);
 }
 
-/* Makes damaged/<first>-<n>/ and writes its path. */
-static int evidence_dir(struct rlog *l, char ret_dir[PATH_MAX])
+int rlog_evidence_dir(struct rlog *l, leash_seq first, char ret_dir[PATH_MAX])
 {
 	char dir[PATH_MAX], stem[64], name[NAME_MAX];
 	int r = rlog_dir_make(l->ops, l->conf.dir, "damaged");
 
-	(void)snprintf(stem, sizeof stem, "%020" PRIu64, l->damage[0].first);
+	(void)snprintf(stem, sizeof stem, "%020" PRIu64, first);
 	if (r == 0)
 		r = rlog_path(dir, l->conf.dir, "damaged");
 	if (r == 0)
@@ -424,7 +434,7 @@ static int damage_cut(struct rlog *l, leash_seq first, leash_seq seq)
 	int r;
 
 	if (first == 0)
-		m = (struct rlog_marks){ .intent = RLOG_INTENT_RESET, .seq = 1 };
+		m = (struct rlog_marks){ .intent = RLOG_INTENT_RESET, .seq = 1, .start = 1 };
 	if (l->mark_unknown)
 		m.mark = seq; /* what is kept was verified; higher is safer than lower */
 	r = marks_put(l, m);
@@ -445,7 +455,7 @@ int rlog_set_damage_aside(struct rlog *l)
 		return 0;
 	r = good_end(l, &first, &seq);
 	if (r == 0)
-		r = evidence_dir(l, dir);
+		r = rlog_evidence_dir(l, l->damage[0].first, dir);
 	if (r == 0)
 		r = evidence_take(l, first, dir);
 	if (rlog_is_full(r)) {
@@ -459,6 +469,19 @@ int rlog_set_damage_aside(struct rlog *l)
 	if (r != 0)
 		return rlog_latch(l, -EIO);
 	return l->n_damage > 0 ? RLOG_E_DAMAGED : 0;
+}
+
+int rlog_renounce(struct rlog *l, leash_id new_incarnation)
+{
+	struct rlog_meta m = l->meta;
+	int r;
+
+	m.incarnation = new_incarnation;
+	m.log_epoch = m.log_matched = 0;
+	r = rlog_meta_write(l, &m);
+	while (r == 0 && (r = rlog_set_damage_aside(l)) == RLOG_E_DAMAGED)
+		r = 0; /* there is more of it */
+	return r;
 }
 
 /* --------------------------------------------------------------------------------------------------- retention */
@@ -484,11 +507,28 @@ static int retain_one(struct rlog *l)
 	return 0;
 }
 
+/*
+ * The new start is on disk before the first file goes, and in both slots: an older start in the one that is left when
+ * the other rots would turn what retention did into damage.
+ */
+static int retain_note(struct rlog *l, leash_seq start)
+{
+	const struct rlog_marks m = { .mark = l->marks.mark, .start = start };
+	int r = marks_put(l, m);
+
+	return r != 0 ? r : marks_put(l, m);
+}
+
 int rlog_retain(struct rlog *l, leash_seq keep_from)
 {
 	int r = l->failed ? -EIO : l->n_damage > 0 ? RLOG_E_DAMAGED : 0;
+	size_t n = 0;
 
-	while (r == 0 && l->n_segs > 1 && l->segs[0].last < keep_from)
+	while (n + 1 < l->n_segs && l->segs[n].last < keep_from)
+		n++;
+	if (r == 0 && n > 0)
+		r = retain_note(l, l->segs[n].first);
+	while (r == 0 && n-- > 0)
 		r = retain_one(l);
 	return r;
 }

@@ -59,6 +59,18 @@ int rlog_file_open_settled(const struct rlog_ops *ops, const char *dir, const ch
 	return r;
 }
 
+int rlog_file_open_uncached(const struct rlog_ops *ops, const char *dir, const char *name, struct rlog_file *ret_file)
+{
+	int r = rlog_file_open(ops, dir, name, RLOG_OPEN_READ | RLOG_OPEN_DIRECT, ret_file);
+
+	if (r != -EINVAL)
+		return r;
+	r = rlog_file_open(ops, dir, name, RLOG_OPEN_READ, ret_file);
+	if (r == 0)
+		(void)ops->drop_cache(ops->ctx, ret_file->fd); /* a hint */
+	return r;
+}
+
 int rlog_file_write(const struct rlog_file *f, const void *p, size_t len, uint64_t offset)
 {
 	struct iovec v = { .iov_base = (void *)(uintptr_t)p, .iov_len = len };

@@ -34,6 +34,10 @@ int rlog_file_open(const struct rlog_ops *ops, const char *dir, const char *name
 int rlog_file_open_settled(const struct rlog_ops *ops, const char *dir, const char *name,
 	struct rlog_file *ret_file) _must_check_;
 
+/* For reading once what is durable: past the page cache, or at least without what is in it. Reads are to be aligned. */
+int rlog_file_open_uncached(const struct rlog_ops *ops, const char *dir, const char *name,
+	struct rlog_file *ret_file) _must_check_;
+
 int rlog_file_write(const struct rlog_file *f, const void *p, size_t len, uint64_t offset) _must_check_;
 int rlog_file_zero(const struct rlog_file *f, uint64_t from, uint64_t to) _must_check_;
 

@@ -5,6 +5,7 @@
  *     rlog_load.c    what the segments on disk hold
  *     rlog_write.c   append, sync, new segments, the reserve
  *     rlog_cut.c     mark, truncate, reset, damage aside, retention
+ *     rlog_rebuild.c a damaged segment written anew
  *     rlog_ident.c   identities for deduplication
  */
 #ifndef LEASH_LOG_RLOG_INT_H
@@ -97,7 +98,15 @@ int rlog_spare_make(struct rlog *l) _must_check_; /* 0, RLOG_E_FULL, negative er
 void rlog_spare_close(struct rlog *l);
 void rlog_reserve_spend(struct rlog *l);
 
+uint64_t rlog_nonce(const struct rlog *l, leash_seq first, struct leash_chain base);
+
+/* --- rlog_rebuild.c */
+int rlog_rebuild_redo(struct rlog *l) _must_check_; /* finishes what was interrupted, or removes it */
+
 /* --- rlog_cut.c */
+/* Makes damaged/<first>-<n>/ and writes its path. */
+int rlog_evidence_dir(struct rlog *l, leash_seq first, char ret_dir[PATH_MAX]) _must_check_;
 int rlog_intent_redo(struct rlog *l) _must_check_;
+int rlog_start_note(struct rlog *l) _must_check_; /* the first segment is there: durably. RLOG_E_FULL: with the next mark */
 
 #endif

@@ -1,7 +1,9 @@
 /*
  * What the segments on disk hold.
  *
- *  1. List the segments. Of each, oldest first, read the header page; it must follow from the one before.
+ *  1. List the segments. The oldest may not begin later than the log does as far as is known (rlog_meta.h): what
+ *     retention removes is noted before it goes, so a file that is missing there is damage. Of each, oldest first, read
+ *     the header page; it must follow from the one before.
  *  2. A finished segment: its digest says what it holds. No digest, or one that does not fit: walk through its records
  *     and write the digest again. It was durable as a whole, so anything missing is damage.
  *  3. The last segment: sync, then read past the page cache (nothing read counts as durable before that), walk through
@@ -170,12 +172,12 @@ static void seg_empty(struct rlog_seg *seg)
 	seg->last_real_time_ns = 0;
 }
 
-static void scan_of(struct rlog_scan *s, const struct rlog *l, struct rlog_win *w, const struct rlog_seg *seg)
+static void scan_of(struct rlog_scan *s, struct rlog_win *w, const struct rlog_seg *seg)
 {
 	const struct rlog_seg_header h = { .bytes = seg->bytes, .first = seg->first, .base = seg->base,
 		.prev_epoch = seg->prev_epoch, .nonce = seg->nonce };
 
-	rlog_scan_start(s, w, &h, l->conf.record_bytes_max);
+	rlog_scan_start(s, w, &h, REC_BODY_BYTES_MAX);
 }
 
 int rlog_entries_rebuild(const struct rlog *l, size_t i, struct buf *entries)
@@ -190,7 +192,7 @@ int rlog_entries_rebuild(const struct rlog *l, size_t i, struct buf *entries)
 
 	rlog_name(name, seg->first, "seg");
 	r = rlog_file_open(l->ops, l->conf.dir, name, RLOG_OPEN_READ, &w.file);
-	scan_of(&s, l, &w, seg);
+	scan_of(&s, &w, seg);
 	while (r == 0 && s.next <= seg->last) {
 		r = rlog_scan_next(&s, &item);
 		if (r == 0)
@@ -306,7 +308,7 @@ static int seg_from_records(struct rlog *l, leash_seq later)
 		return r;
 	rlog_history_cut(l, seg->first - 1);
 	seg_empty(seg);
-	scan_of(&s, l, &w, seg);
+	scan_of(&s, &w, seg);
 	r = seg_walk(l, &s, seg, &entries, &why);
 	if (r < 0)
 		return r;
@@ -374,7 +376,7 @@ int rlog_load_active(struct rlog *l)
 	buf_deinit(&l->entries);
 	rlog_history_cut(l, seg->first - 1);
 	seg_empty(seg);
-	scan_of(&s, l, &w, seg);
+	scan_of(&s, &w, seg);
 	r = seg_walk(l, &s, seg, &l->entries, &why);
 	if (r == 0)
 		r = active_judge(l, &s, seg, why);
@@ -475,6 +477,18 @@ static int load_check_mark(struct rlog *l, size_t n)
 	return 0;
 }
 
+/* Is the oldest segment there? */
+static int load_check_start(struct rlog *l, const leash_seq *firsts, size_t n)
+{
+	leash_seq start = l->marks.start;
+	char name[RLOG_NAME_BYTES];
+
+	if (start == 0 || (n > 0 && firsts[0] <= start))
+		return 0;
+	rlog_name(name, start, "seg");
+	return rlog_damage_note(l, start, n > 0 ? firsts[0] - 1 : 0, name, 0, "the log's oldest segment is missing");
+}
+
 int rlog_load(struct rlog *l)
 {
 	_cleanup_(freep) leash_seq *firsts = NULL;
@@ -484,6 +498,8 @@ int rlog_load(struct rlog *l)
 	l->n_segs = 0;
 	l->n_history = 0;
 	l->n_damage = 0;
+	if (r == 0)
+		r = load_check_start(l, firsts, n);
 	for (size_t i = 0; r == 0 && i < n && l->n_damage == 0; i++)
 		r = seg_load(l, firsts[i], i + 1 < n ? firsts[i + 1] : 0);
 	if (r < 0)

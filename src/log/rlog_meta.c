@@ -88,8 +88,7 @@ static int small_read(const struct rlog_ops *ops, const char *dir, const char *n
 	if (r < 0)
 		return r;
 	memset(out, 0, bytes);
-	/* Sector by sector: a file that was cut and written again may end with its last slot. */
-	for (size_t at = 0; at < bytes; at += RLOG_MARK_SLOT) {
+	for (size_t at = 0; at < bytes; at += RLOG_MARK_SLOT) { /* a slot counts though the file ends behind it */
 		r = rlog_win_get(&w, at, RLOG_MARK_SLOT, &p);
 		if (r < 0 && r != -EIO) /* an unreadable page is a lost copy, not a lost file */
 			return r;
@@ -134,6 +133,7 @@ static void mark_encode(const struct rlog_marks *m, uint8_t slot[RLOG_MARK_SLOT]
 	enc_u64le(&e, m->seq);
 	enc_u64le(&e, m->base.lo);
 	enc_u64le(&e, m->base.hi);
+	enc_u64le(&e, m->start);
 	must(enc_len(&e) > 0);
 	page_seal(slot, RLOG_MARK_SLOT);
 }
@@ -152,6 +152,7 @@ static bool mark_decode(const uint8_t slot[RLOG_MARK_SLOT], uint64_t index, stru
 	m.seq = cur_u64le(&c);
 	m.base.lo = cur_u64le(&c);
 	m.base.hi = cur_u64le(&c);
+	m.start = cur_u64le(&c);
 	if (intent > RLOG_INTENT_RESET || m.counter % 2 != index)
 		return false;
 	m.intent = (enum rlog_intent)intent;

@@ -17,10 +17,15 @@
  *      0  u32  magic "LMK1"        4  u32  enum rlog_intent
  *      8  u64  counter            16  u64  mark
  *     24  u64  intent's sequence number, chain low, chain high
+ *     48  u64  start: the oldest segment begins with this record or an earlier one; 0 = not known
  *    504  u64  XXH3-64 over all before it
  *
  * The intent makes cuts atomic: it says what is being cut before the first byte of it is touched, and opening
  * finishes what it says. Without it a crash in the middle of a cut would look like damage.
+ *
+ * The start tells what retention has removed from what is missing: it is written behind the making of the first segment
+ * and before the removal of any, so the oldest file may begin earlier, never later. A log written before there was such
+ * a field has 0 there; it is filled in with the next mark.
  */
 #ifndef LEASH_LOG_RLOG_META_H
 #define LEASH_LOG_RLOG_META_H
@@ -46,6 +51,7 @@ struct rlog_marks {
 	enum rlog_intent intent;
 	leash_seq seq;
 	struct leash_chain base;
+	leash_seq start;
 };
 
 /* 0; -ENOENT: there is none; RLOG_E_DAMAGED: neither copy is whole. */

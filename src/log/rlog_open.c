@@ -192,6 +192,8 @@ int rlog_open(const struct rlog_conf *conf, const struct rlog_ops *ops, const ch
 	if (r == 0)
 		r = leftovers_remove(l);
 	if (r == 0)
+		r = rlog_rebuild_redo(l);
+	if (r == 0)
 		r = mark_open(l);
 	if (r == 0 && !l->mark_unknown)
 		r = rlog_intent_redo(l);

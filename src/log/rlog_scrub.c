@@ -106,20 +106,12 @@ static bool listed(const leash_seq *firsts, size_t n, leash_seq seq)
 	return n > 0 && seq > 0 && later_than(firsts, n, seq - 1) == seq;
 }
 
-/* For reading once: past the page cache, or at least without what is in it. */
 static int file_open(struct rlog_scrub *s, leash_seq first)
 {
 	char name[RLOG_NAME_BYTES];
-	int r;
 
 	rlog_name(name, first, "seg");
-	r = rlog_file_open(s->ops, s->dir, name, RLOG_OPEN_READ | RLOG_OPEN_DIRECT, &s->win.file);
-	if (r != -EINVAL)
-		return r;
-	r = rlog_file_open(s->ops, s->dir, name, RLOG_OPEN_READ, &s->win.file);
-	if (r == 0)
-		(void)s->ops->drop_cache(s->ops->ctx, s->win.file.fd); /* a hint */
-	return r;
+	return rlog_file_open_uncached(s->ops, s->dir, name, &s->win.file);
 }
 
 /* Stands behind a stretch without good records: at the beginning of segment @later, or at the end of the log. */

@@ -169,6 +169,19 @@ static int verify_segment(struct verify *v, leash_seq first, leash_seq later)
 	return r;
 }
 
+/* Read behind the list of segments: retention moves the start before it removes a file. */
+static int verify_start(struct verify *v, const leash_seq *firsts, size_t n)
+{
+	struct rlog_marks marks = { 0 };
+	int r = rlog_marks_load(v->ops, v->dir, false, &marks);
+
+	if (r < 0 || marks.start == 0 || marks.intent != RLOG_INTENT_NONE || (n > 0 && firsts[0] <= marks.start))
+		return r < 0 ? r : 0;
+	rlog_name(v->name, marks.start, "seg");
+	tell(v, marks.start, n > 0 ? firsts[0] - 1 : 0, 0, "the log's oldest segment is missing");
+	return 0;
+}
+
 int rlog_verify(const char *dir, const struct rlog_ops *ops, leash_seq until,
 	void (*problem)(const struct rlog_damage *d, void *arg), void *arg, struct rlog_verify_result *ret_result)
 {
@@ -185,6 +198,8 @@ int rlog_verify(const char *dir, const struct rlog_ops *ops, leash_seq until,
 		return r;
 	v.res.mark = marks.mark;
 	r = rlog_names(ops, dir, "seg", &firsts, &n);
+	if (r == 0)
+		r = verify_start(&v, firsts, n);
 	for (size_t i = 0; r == 0 && i < n && !past(&v, firsts[i]); i++)
 		r = verify_segment(&v, firsts[i], i + 1 < n ? firsts[i + 1] : 0);
 	if (r < 0)

@@ -158,7 +158,7 @@ int rlog_prepare(struct rlog *l, uint64_t bytes_max, bool *ret_ready)
 }
 
 /* Differs between any two segments that a directory ever had: of one life by position and content before it. */
-static uint64_t nonce_of(const struct rlog *l, leash_seq first, struct leash_chain base)
+uint64_t rlog_nonce(const struct rlog *l, leash_seq first, struct leash_chain base)
 {
 	const uint64_t in[] = { l->meta.incarnation, first, base.lo, base.hi, l->marks.counter };
 
@@ -169,7 +169,7 @@ int rlog_seg_create(struct rlog *l, leash_seq first, struct leash_chain base, le
 	uint64_t prev_log_time_ns)
 {
 	struct rlog_seg_header h = { .bytes = l->conf.segment_bytes, .first = first, .base = base,
-		.prev_epoch = prev_epoch, .prev_log_time_ns = prev_log_time_ns, .nonce = nonce_of(l, first, base) };
+		.prev_epoch = prev_epoch, .prev_log_time_ns = prev_log_time_ns, .nonce = rlog_nonce(l, first, base) };
 	uint8_t page[RLOG_SEG_HEADER];
 	char name[RLOG_NAME_BYTES];
 	int r;
@@ -215,6 +215,10 @@ static int seg_roll(struct rlog *l)
 		r = rlog_digest_put(l, l->n_segs - 1, &l->entries);
 	if (r == 0 || r == RLOG_E_FULL || r == -ENOMEM) /* without a digest: made again when it is needed */
 		r = rlog_seg_create(l, seg->last + 1, seg->chain, seg->last_epoch, seg->last_log_time_ns);
+	if (r == 0 && l->n_segs == 1)
+		r = rlog_start_note(l);
+	if (r == RLOG_E_FULL) /* not known for now, as in a log of old */
+		r = 0;
 	return r < 0 ? rlog_latch(l, r) : 0;
 }
 

@@ -36,6 +36,7 @@ static const struct {
 	[REP_NOTE_HALTED] = { LOG_ERR, DIAG_ID_HALTED },
 	[REP_NOTE_FOREIGN] = { LOG_ERR, DIAG_ID_FOREIGN },
 	[REP_NOTE_MISCONFIGURED] = { LOG_ERR, DIAG_ID_MISCONFIGURED },
+	[REP_NOTE_OVERRULED] = { LOG_ERR, DIAG_ID_OVERRULED },
 	[REP_NOTE_VIOLATION] = { LOG_ERR, DIAG_ID_VIOLATION },
 };
 
@@ -114,8 +115,7 @@ void diag_log_damaged(leash_seq end, const char *reason, leash_id new_incarnatio
 /* A primary that cannot hand over meets the same damage again and again. */
 static struct diag_limit damage_limit = DIAG_LIMIT(10, 60 * NS_PER_S);
 
-void diag_damage_found(const char *path, uint64_t offset, leash_seq first, leash_seq last, const char *reason,
-	bool primary)
+void diag_damage_found(const char *path, uint64_t offset, leash_seq first, leash_seq last, const char *reason)
 {
 	char range[64], at[32];
 	struct diag_field f[] = { { "LEASH_FILE", path }, { "LEASH_SEQ", range }, { "LEASH_OFFSET", at },
@@ -132,7 +132,54 @@ void diag_damage_found(const char *path, uint64_t offset, leash_seq first, leash
 	diag_event(LOG_ERR, DIAG_ID_DAMAGE_FOUND, f, ARRAY_SIZE(f),
 		"the log is damaged at records %s%s%s: %s; they are neither served nor replicated, and %s", range,
 		path[0] ? ", file " : "", path, reason,
-		primary ? "this node hands over to take them from its peers" : "this node takes them from its peers");
+		"this node takes them from its peers");
+}
+
+void diag_log_repaired(leash_seq seq, leash_seq first, leash_seq last, uint64_t records, const char *from)
+{
+	char range[64], n[32];
+	struct diag_field f[] = { { "LEASH_SEQ", range }, { "LEASH_RECORDS", n }, { "LEASH_PEER", from } };
+
+	(void)snprintf(n, sizeof n, "%" PRIu64, records);
+	(void)snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, records ? first : seq, records ? last : seq);
+	if (records)
+		diag_event(LOG_NOTICE, DIAG_ID_REPAIRED, f, ARRAY_SIZE(f),
+			"the log is repaired: %s records of %s came from %s and other nodes in sync, proven by the chain; nothing "
+			"is lost, and what was there is kept in damaged/", n, range, from);
+	else
+		diag_event(LOG_NOTICE, DIAG_ID_REPAIRED, f, ARRAY_SIZE(f),
+			"the log is repaired: the segment of record %s was written anew from its own records", range);
+}
+
+/* While nobody has the records this comes again and again. */
+static struct diag_limit repair_limit = DIAG_LIMIT(2, 60 * NS_PER_S);
+
+void diag_repair_failed(leash_seq seq, const char *why, bool dormant, bool gives_up)
+{
+	char at[32];
+	struct diag_field f[] = { { "LEASH_SEQ", at }, { "LEASH_REASON", why } };
+	uint64_t dropped;
+
+	(void)snprintf(at, sizeof at, "%" PRIu64, seq);
+	if (!gives_up && !diag_limit_pass(&repair_limit, clk_boot_ns(), &dropped))
+		return;
+	diag_event(gives_up ? LOG_ERR : LOG_WARNING, DIAG_ID_REPAIR_FAILED, f, ARRAY_SIZE(f),
+		"the log could not be repaired at record %s: %s; %s", at, why,
+		!gives_up ? "this node stands aside and goes on asking; start the nodes that have the record, or, when "
+			    "none has it any more, stop this one and run \"leash log set-aside\"" :
+		dormant  ? "the damage is set aside" :
+			   "a primary hands over, a secondary sets the damage aside");
+}
+
+void diag_log_dormant(leash_seq first, const char *reason)
+{
+	char at[32];
+	struct diag_field f[] = { { "LEASH_SEQ", at }, { "LEASH_REASON", reason } };
+
+	(void)snprintf(at, sizeof at, "%" PRIu64, first);
+	diag_event(LOG_ERR, DIAG_ID_DORMANT, f, ARRAY_SIZE(f),
+		"the log is damaged from record %s on (%s); this node takes no part until other nodes have given it what is "
+		"missing", at, reason);
 }
 
 void diag_log_torn(leash_seq from)

@@ -34,6 +34,7 @@
 #define DIAG_ID_HALTED "8f965bd9ec7552c1b477f4eca2d79287"
 #define DIAG_ID_FOREIGN "a920c45065bf5f0993552224516fd3a6"
 #define DIAG_ID_MISCONFIGURED "eb4b0f36a2c058ebb44cc69edaebf171"
+#define DIAG_ID_OVERRULED "41b892924d924e13a0a12cfcd8bcc99f"
 #define DIAG_ID_VIOLATION "0d48b88deda85a9da77ff5f519c332fc"
 #define DIAG_ID_ETCD_AWAY "b30a59f8423f53d3b1096d08d145c9f2"
 #define DIAG_ID_ETCD_BACK "5168517051fd5bef90a8392a25c6919e"
@@ -46,6 +47,9 @@
 #define DIAG_ID_DISK_WELL "d755be0e54ef50229b72ede5973088b1"
 #define DIAG_ID_RESIGNED "e1ab515002665ce0bce58304dfa7e597"
 #define DIAG_ID_DAMAGE_FOUND "2b88491b8b6acaa0c173b15e2bd98665"
+#define DIAG_ID_REPAIRED "5122085619d24043a704ab3704ee53d2"
+#define DIAG_ID_REPAIR_FAILED "524249604e7441e0809b68d0518f851e"
+#define DIAG_ID_DORMANT "bf83bc8287a64b509bdd05e0ac13f8d6"
 
 void diag_note(const struct rep_note *note);
 
@@ -54,8 +58,12 @@ void diag_etcd_back(void);
 void diag_etcd_unreadable(const char *what);
 void diag_log_damaged(leash_seq end, const char *reason, leash_id new_incarnation);
 /* @path: the file, "" = not known; @last: 0 = to its end. Bounded. */
-void diag_damage_found(const char *path, uint64_t offset, leash_seq first, leash_seq last, const char *reason,
-	bool primary);
+void diag_damage_found(const char *path, uint64_t offset, leash_seq first, leash_seq last, const char *reason);
+/* The segment of record @seq is whole again; @records of @first..@last came from other nodes, the last one from @from. */
+void diag_log_repaired(leash_seq seq, leash_seq first, leash_seq last, uint64_t records, const char *from);
+/* @gives_up: its incarnation, or its lead; else it goes on trying. */
+void diag_repair_failed(leash_seq seq, const char *why, bool dormant, bool gives_up);
+void diag_log_dormant(leash_seq first, const char *reason);
 void diag_log_torn(leash_seq from);
 void diag_log_problem(const char *text);
 void diag_log_failed(const char *text);

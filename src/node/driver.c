@@ -85,6 +85,7 @@ static bool has_a_call_of_its_own(const struct rep_event *ev)
 	case REP_EV_LEASE:
 	case REP_EV_LINK:
 	case REP_EV_DAMAGE:
+	case REP_EV_MENDED:
 	case REP_EV_HANDOVER: break;
 	}
 	return false;

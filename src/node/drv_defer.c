@@ -82,6 +82,7 @@ static void keep_what_it_points_to(struct drv_deferred *f)
 	case REP_EV_TRIMMED:
 	case REP_EV_INCARNATION:
 	case REP_EV_DAMAGE:
+	case REP_EV_MENDED:
 		break;
 	}
 }

@@ -166,6 +166,7 @@ bool drv_log_input(struct drv *d, const struct drv_input *in)
 	case REP_EV_META:
 	case REP_EV_TRIMMED:
 	case REP_EV_DAMAGE:
+	case REP_EV_MENDED:
 	case REP_EV_HANDOVER: break;
 	}
 	return true;

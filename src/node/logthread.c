@@ -43,15 +43,57 @@ void lt_post_seq(struct logthread *lt, enum lt_done_kind kind, leash_seq seq)
 	lt_post(lt, d);
 }
 
-/* Remembers what is lowest: behind it nothing is kept when it is set aside. */
+leash_seq lt_damage_first(const struct logthread *lt, size_t *ret_i)
+{
+	leash_seq first = 0;
+
+	for (size_t i = 0; i < lt->n_damage; i++) {
+		if (first && lt->damage[i].first >= first)
+			continue;
+		first = lt->damage[i].first;
+		*ret_i = i;
+	}
+	return first;
+}
+
+void lt_damage_forget(struct logthread *lt, leash_seq first, leash_seq last)
+{
+	size_t n = 0;
+
+	(void)pthread_mutex_lock(&lt->lock);
+	for (size_t i = 0; i < lt->n_damage; i++)
+		if (lt->damage[i].first < first || lt->damage[i].first > last)
+			lt->damage[n++] = lt->damage[i];
+	lt->n_damage = n;
+	(void)pthread_mutex_unlock(&lt->lock);
+}
+
+/* Where to note @found: where it is noted already, a free place, or that of the highest one that lies behind it. */
+static struct rlog_damage *damage_place(struct logthread *lt, const struct rlog_damage *found)
+{
+	struct rlog_damage *highest = NULL;
+
+	for (size_t i = 0; i < lt->n_damage; i++) {
+		if (lt->damage[i].first == found->first)
+			return &lt->damage[i];
+		if (!highest || lt->damage[i].first > highest->first)
+			highest = &lt->damage[i];
+	}
+	if (lt->n_damage < LT_DAMAGE_MAX)
+		return &lt->damage[lt->n_damage++];
+	return highest->first > found->first ? highest : NULL;
+}
+
 void lt_damaged(struct logthread *lt, const struct rlog_damage *found)
 {
 	struct lt_done *d = done_new(LT_D_DAMAGE);
+	struct rlog_damage *place;
 
 	d->damage = *found;
 	(void)pthread_mutex_lock(&lt->lock);
-	if (lt->damage.first == 0 || found->first < lt->damage.first)
-		lt->damage = *found;
+	place = damage_place(lt, found);
+	if (place)
+		*place = *found;
 	(void)pthread_mutex_unlock(&lt->lock);
 	lt_post(lt, d);
 }
@@ -113,6 +155,7 @@ static void dispatch(struct logthread *lt, struct lt_done *d)
 	case LT_D_TRIMMED: o->trimmed(o->ctx, d->seq, d->chain); break;
 	case LT_D_INCARNATION: o->incarnation(o->ctx, d->incarnation, d->seq, d->chain); break;
 	case LT_D_DAMAGE: o->damage(o->ctx, &d->damage); break;
+	case LT_D_REBUILD: o->rebuild(o->ctx, d->outcome, d->seq, &d->taken); break;
 	case LT_D_PROBLEM: o->problem(o->ctx, d->text); break;
 	case LT_D_FAILED: o->failed(o->ctx, d->text); break;
 	case LT_D_READ:
@@ -182,15 +225,33 @@ static void give(struct logthread *lt, struct lt_cmd *c)
 	lt_wake_writer(lt);
 }
 
-void logthread_append(struct logthread *lt, struct drv_rec *const *recs, size_t n)
+static void give_records(struct logthread *lt, enum lt_cmd_kind kind, struct drv_rec *const *recs, size_t n)
 {
-	struct lt_cmd *c = cmd_new(LT_APPEND, n);
+	struct lt_cmd *c = cmd_new(kind, n);
 
 	must(n >= 1 && n <= LT_GROUP_MAX);
 	for (size_t i = 0; i < n; i++)
 		c->recs[i] = drv_rec_ref(recs[i]);
 	c->n = n;
 	give(lt, c);
+}
+
+void logthread_append(struct logthread *lt, struct drv_rec *const *recs, size_t n)
+{
+	give_records(lt, LT_APPEND, recs, n);
+}
+
+void logthread_rebuild(struct logthread *lt, leash_seq seq)
+{
+	struct lt_cmd *c = cmd_new(LT_REBUILD, 0);
+
+	c->seq = seq;
+	give(lt, c);
+}
+
+void logthread_rebuild_put(struct logthread *lt, struct drv_rec *const *recs, size_t n)
+{
+	give_records(lt, LT_REBUILD, recs, n);
 }
 
 void logthread_truncate(struct logthread *lt, leash_seq seq)
@@ -232,11 +293,14 @@ void logthread_meta(struct logthread *lt, uint64_t ticket, const struct rep_meta
 void logthread_set_aside(struct logthread *lt, leash_id new_incarnation)
 {
 	struct lt_cmd *c = cmd_new(LT_SET_ASIDE, 0);
+	leash_seq first;
+	size_t i;
 
 	c->incarnation = new_incarnation;
 	(void)pthread_mutex_lock(&lt->lock);
-	if (lt->damage.first)
-		lt->mark = MIN2(lt->mark, lt->damage.first - 1);
+	first = lt_damage_first(lt, &i);
+	if (first)
+		lt->mark = MIN2(lt->mark, first - 1);
 	(void)pthread_mutex_unlock(&lt->lock);
 	give(lt, c);
 }

@@ -19,7 +19,7 @@
 #ifndef LEASH_NODE_LOGTHREAD_H
 #define LEASH_NODE_LOGTHREAD_H
 
-#include "log/rlog.h"
+#include "log/rlog_rebuild.h"
 #include "node/driver.h"
 
 struct event_base;
@@ -45,6 +45,14 @@ struct logthread_ops {
 	void (*trimmed)(void *ctx, leash_seq start, struct leash_chain base); /* @base: the chain before @start */
 	void (*incarnation)(void *ctx, leash_id incarnation, leash_seq end, struct leash_chain chain);
 	void (*damage)(void *ctx, const struct rlog_damage *d); /* each time that it is met */
+	/*
+	 * Of logthread_rebuild(). @outcome 0 and @need: the record that is to come from another node. 0 and no @need: the
+	 * damaged segment is whole again. RLOG_E_GONE: there is nothing to repair any more; RLOG_E_CHAIN, RLOG_E_ORDER,
+	 * -EMSGSIZE: what came from another node does not fit; RLOG_E_DAMAGED: it cannot be proven; -ECANCELED: the log was
+	 * cut meanwhile, begin again; RLOG_E_FULL, other negative errnos: try again later. All but the first end it.
+	 * @taken: what other nodes gave so far.
+	 */
+	void (*rebuild)(void *ctx, int outcome, leash_seq need, const struct rlog_rebuilt *taken);
 	void (*problem)(void *ctx, const char *text); /* for the operator; leash goes on */
 	void (*failed)(void *ctx, const char *text);  /* the process must end (74) */
 };
@@ -67,6 +75,10 @@ void logthread_meta(struct logthread *lt, uint64_t ticket, const struct rep_meta
 	uint64_t dedup_window);
 /* Sets aside what the damage that was found leaves unsure; the new incarnation comes in any case -> incarnation. */
 void logthread_set_aside(struct logthread *lt, leash_id new_incarnation);
+/* Repairs the segment that has the damaged record @seq (log/rlog_rebuild.h); another repair under way ends, untold. A log
+ * that was opened damaged takes nothing but this; repaired, it is to be closed and opened again. -> rebuild */
+void logthread_rebuild(struct logthread *lt, leash_seq seq);
+void logthread_rebuild_put(struct logthread *lt, struct drv_rec *const *recs, size_t n); /* from the one needed on */
 void logthread_mark(struct logthread *lt, leash_seq seq);
 /* Removes old segments that lie before @keep_from and are past retention_bytes or retention_time. */
 void logthread_retain(struct logthread *lt, leash_seq keep_from);

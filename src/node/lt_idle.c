@@ -116,6 +116,8 @@ static void note_sizes(struct logthread *lt)
 
 uint64_t lt_idle(struct logthread *lt)
 {
+	bool more = lt_rebuild_step(lt);
+
 	lt_maybe_mark(lt, clk_boot_ns() - lt->w.marked_ns >= LT_MARK_NS);
 	fill_reserve(lt);
 	if (!lt->w.failed && !(rlog_reserve_spent(lt->w.log) && lt->w.spare_full) && prepare(lt))
@@ -125,6 +127,8 @@ uint64_t lt_idle(struct logthread *lt)
 	if (lt->w.room_told != UINT64_MAX && lt_room(lt) == UINT64_MAX)
 		lt_post_seq(lt, LT_D_DURABLE, rlog_durable(lt->w.log));
 	note_sizes(lt);
+	if (more)
+		return 0;
 	if (lt->w.stuck_meta || lt->w.stuck_cut)
 		return LT_AGAIN_NS;
 	return LT_MARK_NS;

@@ -1,13 +1,15 @@
 /*
  * Inside of the log thread: logthread.c has the calls and the queue back to the loop, lt_write.c the writing thread,
- * lt_idle.c what it does between groups, lt_read.c the reading thread, lt_scrub.c the one that verifies, lt_threads.c
- * their life and how they are woken. The simulator has a lt_threads.c of its own, which steps all of it in one thread.
+ * lt_idle.c what it does between groups, lt_rebuild.c its repairs, lt_read.c the reading thread, lt_scrub.c the one that
+ * verifies, lt_threads.c their life and how they are woken. The simulator has a lt_threads.c of its own, which steps all
+ * of it in one thread.
  */
 #ifndef LEASH_NODE_LT_INT_H
 #define LEASH_NODE_LT_INT_H
 
 #include <pthread.h>
 
+#include "log/rlog_rebuild.h"
 #include "log/rlog_scrub.h"
 #include "node/logthread.h"
 
@@ -17,9 +19,10 @@
 #define LT_RESERVE_NS    (10 * UINT64_C(1000000000))
 #define LT_SCRUB_STEP_BYTES (256 * 1024)
 #define LT_SCRUB_REST_BYTES (UINT64_C(4) << 30) /* between two passes: as long as reading so much takes */
+#define LT_DAMAGE_MAX    64                     /* stretches; of more the lowest are remembered */
 #define LT_PREPARE_BYTES (1u << 20)            /* of the next segment, between two groups */
 
-enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN };
+enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN, LT_REBUILD };
 
 struct lt_cmd {
 	struct lt_cmd *next;
@@ -39,7 +42,7 @@ struct lt_queue {
 };
 
 enum lt_done_kind { LT_D_DURABLE, LT_D_CUT, LT_D_META, LT_D_FULL, LT_D_TRIMMED, LT_D_INCARNATION, LT_D_PROBLEM,
-	LT_D_FAILED, LT_D_READ, LT_D_DAMAGE };
+	LT_D_FAILED, LT_D_READ, LT_D_DAMAGE, LT_D_REBUILD };
 
 struct lt_done {
 	struct lt_done *next;
@@ -50,6 +53,8 @@ struct lt_done {
 	leash_id incarnation;
 	struct logthread_read *read;
 	struct rlog_damage damage;
+	int outcome;
+	struct rlog_rebuilt taken;
 	char text[200];
 };
 
@@ -78,6 +83,8 @@ struct lt_writer {
 	uint64_t last_append_ns;      /* boottime at which the newest record was appended, or the log opened */
 	uint64_t room_told; /* what the loop was last told of lt_room(), bytes */
 	struct lt_cmd *stuck_meta, *stuck_cut; /* found no room */
+	struct rlog_rebuild *rebuild; /* a repair; NULL: none */
+	bool rebuilding;              /* it can go on; else it waits for a record of another node */
 	struct rlog_rec recs[LT_GROUP_MAX];
 };
 
@@ -94,7 +101,8 @@ struct logthread {
 	struct lt_done *done, **done_tail;
 	struct logthread_read *reads, **reads_tail;
 	leash_seq mark;
-	struct rlog_damage damage;    /* the lowest that was found and is not set aside; first = 0: none */
+	struct rlog_damage damage[LT_DAMAGE_MAX]; /* found, neither repaired nor set aside */
+	size_t n_damage;
 	uint64_t scrub_rate;          /* bytes per second; 0 = off */
 	bool stop;
 	struct logthread_stats stats;
@@ -115,6 +123,8 @@ void lt_cut_end(struct logthread *lt);
 uint64_t lt_cuts(const struct logthread *lt);
 
 void lt_damaged(struct logthread *lt, const struct rlog_damage *d); /* found by a reading thread */
+leash_seq lt_damage_first(const struct logthread *lt, size_t *ret_i); /* the lowest; 0: none. Under the lock */
+void lt_damage_forget(struct logthread *lt, leash_seq first, leash_seq last); /* what begins there is mended or gone */
 
 void lt_post(struct logthread *lt, struct lt_done *d); /* takes over @d */
 void lt_post_seq(struct logthread *lt, enum lt_done_kind kind, leash_seq seq); /* with the log's chain and room */
@@ -148,6 +158,12 @@ uint64_t lt_idle(struct logthread *lt);
 void lt_maybe_mark(struct logthread *lt, bool idle);
 void lt_do_retain(struct logthread *lt, const struct lt_cmd *c);
 uint64_t lt_room(struct logthread *lt);
+
+/* lt_rebuild.c */
+void lt_do_rebuild(struct logthread *lt, const struct lt_cmd *c);
+bool lt_rebuild_step(struct logthread *lt); /* true: there is more to do at once */
+void lt_rebuild_drop(struct logthread *lt); /* before the log is cut */
+struct rlog_rec lt_rec_of(const struct drv_rec *rec);
 
 void *lt_read_main(void *arg);
 void *lt_scrub_main(void *arg);

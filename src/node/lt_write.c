@@ -3,7 +3,8 @@
  *
  *  1. All commands that have queued up are taken at once.
  *  2. Appends in a row are one group: rlog_append(), rlog_sync(), one completion. Everything else goes one by one.
- *  3. Nothing waits: one piece of idle work (lt_idle.c), then look again.
+ *  3. A step of a repair, if one is under way (lt_rebuild.c).
+ *  4. Nothing waits: one piece of idle work (lt_idle.c), then look again.
  *
  * No room: an append reports where the log ends; the appends behind it, which the loop gave before it knew, do not
  * continue there and are dropped. Metadata and cuts are kept and tried again.
@@ -89,14 +90,16 @@ static bool continues(const struct logthread *lt, const struct lt_cmd *c, size_t
 	return !lt->w.full || c->recs[0]->h.seq == end + 1;
 }
 
+struct rlog_rec lt_rec_of(const struct drv_rec *rec)
+{
+	return (struct rlog_rec){ .h = rec->h, .header = rec->bytes,
+		.body = { rec->bytes + REC_HEADER_BYTES, rec->body_bytes }, .ident = rec->ident };
+}
+
 static size_t add_to_group(struct logthread *lt, const struct lt_cmd *c, size_t n)
 {
-	for (size_t i = 0; i < c->n; i++) {
-		const struct drv_rec *rec = c->recs[i];
-
-		lt->w.recs[n++] = (struct rlog_rec){ .h = rec->h, .header = rec->bytes,
-			.body = { rec->bytes + REC_HEADER_BYTES, rec->body_bytes }, .ident = rec->ident };
-	}
+	for (size_t i = 0; i < c->n; i++)
+		lt->w.recs[n++] = lt_rec_of(c->recs[i]);
 	return n;
 }
 
@@ -136,19 +139,11 @@ static int cut(struct logthread *lt, const struct lt_cmd *c)
 	return c->seq < rlog_end(log) ? rlog_truncate(log, c->seq) : 0;
 }
 
-/* The log ends at @end now: damage behind it is gone. */
-static void forget_damage(struct logthread *lt, leash_seq end)
-{
-	(void)pthread_mutex_lock(&lt->lock);
-	if (lt->damage.first > end)
-		lt->damage.first = 0;
-	(void)pthread_mutex_unlock(&lt->lock);
-}
-
 void lt_do_cut(struct logthread *lt, struct lt_cmd *c)
 {
 	int r;
 
+	lt_rebuild_drop(lt);
 	lt_op_begin(lt);
 	lt_cut_begin(lt);
 	r = cut(lt, c);
@@ -164,7 +159,7 @@ void lt_do_cut(struct logthread *lt, struct lt_cmd *c)
 	if (r != 0) {
 		lt_fail(lt, "cutting the log", r);
 	} else {
-		forget_damage(lt, c->kind == LT_RESET ? 0 : c->seq);
+		lt_damage_forget(lt, c->kind == LT_RESET ? 0 : c->seq + 1, UINT64_MAX);
 		lt->w.marked = MIN2(lt->w.marked, c->kind == LT_RESET ? 0 : c->seq);
 		lt_post_seq(lt, LT_D_CUT, rlog_end(lt->w.log));
 	}
@@ -222,15 +217,18 @@ void lt_do_meta(struct logthread *lt, struct lt_cmd *c)
 	lt_cmd_free(c);
 }
 
-/* What was found while running goes into the log's own account, unless retention has removed it. */
+/* What was found while running goes into the log's own account, unless retention has removed it. The lowest is enough:
+ * nothing behind it is kept. */
 static int add_damage(struct logthread *lt)
 {
 	leash_seq start = rlog_start(lt->w.log);
-	struct rlog_damage d;
+	struct rlog_damage d = { 0 };
+	size_t i;
 
 	(void)pthread_mutex_lock(&lt->lock);
-	d = lt->damage;
-	lt->damage.first = 0;
+	if (lt_damage_first(lt, &i))
+		d = lt->damage[i];
+	lt->n_damage = 0;
 	(void)pthread_mutex_unlock(&lt->lock);
 	if (d.first == 0 || d.first > rlog_end(lt->w.log) || (d.last && d.last < start))
 		return 0;
@@ -244,6 +242,7 @@ static void do_set_aside(struct logthread *lt, struct lt_cmd *c)
 	struct rlog_meta m = lt->w.meta;
 	int r;
 
+	lt_rebuild_drop(lt);
 	m.incarnation = c->incarnation;
 	m.log_epoch = m.log_matched = 0; /* it may lack what it had: nothing for `leash recover` to build upon (R9) */
 	r = write_meta(lt, &m);
@@ -263,7 +262,7 @@ static void do_set_aside(struct logthread *lt, struct lt_cmd *c)
 	if (r != 0) {
 		lt_fail(lt, "setting damage aside", r);
 	} else {
-		forget_damage(lt, rlog_end(lt->w.log));
+		lt_damage_forget(lt, rlog_end(lt->w.log) + 1, UINT64_MAX);
 		lt->w.marked = MIN2(lt->w.marked, rlog_end(lt->w.log));
 		lt_post_seq(lt, LT_D_INCARNATION, rlog_end(lt->w.log));
 	}
@@ -280,6 +279,7 @@ static void do_one(struct logthread *lt, struct lt_cmd *c)
 	case LT_META: lt_do_meta(lt, c); return;
 	case LT_SET_ASIDE: do_set_aside(lt, c); return;
 	case LT_RETAIN: lt_do_retain(lt, c); break;
+	case LT_REBUILD: lt_do_rebuild(lt, c); break;
 	case LT_APPEND: break;
 	}
 	lt_cmd_free(c);
@@ -323,8 +323,10 @@ static void do_all(struct logthread *lt, struct lt_cmd *q)
 void lt_carry_out(struct logthread *lt, struct lt_cmd *q)
 {
 	do_all(lt, q);
-	if (!lt->w.failed)
-		do_stuck(lt);
+	if (lt->w.failed)
+		return;
+	do_stuck(lt);
+	(void)lt_rebuild_step(lt);
 }
 
 struct lt_cmd *lt_take_cmds(struct logthread *lt)
@@ -365,6 +367,7 @@ void *lt_write_main(void *arg)
 		lt_carry_out(lt, q);
 		wait_ns = lt->w.failed ? LT_RESERVE_NS : q ? 0 : lt_idle(lt);
 	}
+	rlog_rebuild_free(TAKE(lt->w.rebuild));
 	if (!lt->w.failed)
 		lt_maybe_mark(lt, true);
 	return NULL;

@@ -143,7 +143,7 @@ static int on_replica(struct conn *c, struct peer_link *l, enum rep_link link, s
 			l->node, peer_strerror(r));
 		return -EPROTO;
 	}
-	if (m.type == REP_MSG_RECORDS)
+	if (m.n_recs > 0)
 		return feed_records(c, l, link, &m);
 	node_msg(net->node, l->node, link, &m);
 	return 0;

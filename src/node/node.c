@@ -44,6 +44,10 @@ static void on_turn(evutil_socket_t fd, short what, void *arg)
 	n->turn_due = false;
 	if (n->dead)
 		return;
+	if (n->reopen_due && !n->stopping)
+		node_reopen(n);
+	if (n->dead)
+		return;
 	drv_flush(n->drv, clk_boot_ns());
 	arm_timer(n);
 }
@@ -65,6 +69,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	if (n->dead)
 		return;
 	drv_event(n->drv, &(struct rep_event){ .kind = REP_EV_TICK, .now_ns = now });
+	repair_tick(n->repair, now);
 	if (now - n->disk_looked_ns >= NODE_DISK_LOOK_NS / 2) {
 		n->disk_looked_ns = now;
 		node_admin_disk(n, now);
@@ -95,7 +100,7 @@ static int conf_check(const struct node_conf *c, char reason[256])
 static int make_threads(struct node *n, struct rlog *log, const struct rlog_meta *meta)
 {
 	struct logthread_conf conf = { .dir = n->conf.dir, .ops = n->conf.ops,
-		.record_bytes_max = n->conf.record_bytes_max - REC_HEADER_BYTES,
+		.record_bytes_max = REC_BODY_BYTES_MAX, /* what was taken under a larger limit is good */
 		.retention_bytes = n->conf.retention_bytes, .retention_time_ns = n->conf.retention_time_ns,
 		.scrub_rate = n->conf.scrub_rate };
 	struct logthread_ops ops = node_lt_ops;
@@ -118,19 +123,26 @@ static int make_control(struct node *n)
 	return control_new(&conf, &n->conf.etcd, n->base, &ops, &n->control);
 }
 
-static int make(struct node *n, char reason[256])
+int node_open_all(struct node *n, char reason[256])
 {
 	struct rlog_meta meta;
 	struct rlog *log;
+	int r = node_open(n, &log, &meta, reason);
+
+	return r != 0 ? r : make_threads(n, log, &meta);
+}
+
+static int make(struct node *n, char reason[256])
+{
 	int r;
 
 	n->turn = event_new(n->base, -1, 0, on_turn, n);
 	n->timer = event_new(n->base, -1, 0, on_timer, n);
 	if (!n->turn || !n->timer)
 		return -ENOMEM;
-	r = node_open(n, &log, &meta, reason);
+	r = node_repair_init(n);
 	if (r == 0)
-		r = make_threads(n, log, &meta);
+		r = node_open_all(n, reason);
 	if (r == 0)
 		r = make_control(n);
 	return r;
@@ -173,6 +185,7 @@ void node_free(struct node *n)
 	logthread_free(n->lt);
 	node_reads_free(n);
 	drv_free(n->drv);
+	repair_free(n->repair);
 	if (n->turn)
 		event_free(n->turn);
 	if (n->timer)
@@ -186,6 +199,8 @@ int node_start(struct node *n)
 
 	if (r < 0)
 		return r;
+	if (n->dormant)
+		node_repair_dormant(n);
 	arm_timer(n);
 	return 0;
 }
@@ -233,6 +248,7 @@ void node_link(struct node *n, const char *peer, bool up, uint64_t conn, bool re
 		.link = { .node = peer, .up = up, .conn = conn, .refused = refused } };
 
 	drv_event(n->drv, &ev);
+	node_repair_link(n, peer, up, conn, refused);
 	node_kick(n);
 }
 
@@ -243,6 +259,8 @@ void node_msg(struct node *n, const char *from, enum rep_link link, const struct
 
 	if (m->n_recs > 0)
 		return; /* node_records() takes those */
+	if (node_repair_msg(n, from, m, NULL))
+		return;
 	drv_event(n->drv, &ev);
 	node_kick(n);
 }
@@ -250,6 +268,8 @@ void node_msg(struct node *n, const char *from, enum rep_link link, const struct
 void node_records(struct node *n, const char *from, enum rep_link link, const struct rep_msg *m,
 	struct drv_rec *const *recs)
 {
+	if (node_repair_msg(n, from, m, recs))
+		return;
 	drv_records(n->drv, from, link, m, recs, clk_boot_ns());
 	node_kick(n);
 }
@@ -261,6 +281,7 @@ bool node_wants_records(const struct node *n)
 
 void node_writable(struct node *n, const char *peer)
 {
+	node_repair_writable(n, peer);
 	drv_writable(n->drv, peer, clk_boot_ns());
 	node_kick(n);
 }

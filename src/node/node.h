@@ -141,7 +141,7 @@ void node_link(struct node *n, const char *peer, bool up, uint64_t conn, bool re
 /* A replica message without records. */
 void node_msg(struct node *n, const char *from, enum rep_link link, const struct rep_msg *m);
 
-/* A RECORDS message: m->recs and one drv_rec each, references stay the caller's. */
+/* A message with records: m->recs and one drv_rec each, references stay the caller's. */
 void node_records(struct node *n, const char *from, enum rep_link link, const struct rep_msg *m,
 	struct drv_rec *const *recs);
 
@@ -173,6 +173,7 @@ struct node_counters {
 		leash_seq next;                            /* to be looked at; 0: between two passes */
 		uint64_t records, bytes, passes;           /* verified in this pass; passes completed */
 		uint64_t last_damaged, last_records, last_bytes, last_real_ns; /* of the last complete pass */
+		uint64_t repaired;                         /* records taken from other nodes in this life */
 		uint64_t found;                            /* stretches of damage met in this life, by reads too */
 	} scrub;
 	bool etcd_reachable, disk_full;

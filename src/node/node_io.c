@@ -173,6 +173,8 @@ static void io_note(void *ctx, const struct rep_note *note)
 	node_admin_note(n, note);
 	if (note->kind == REP_NOTE_FOREIGN || note->kind == REP_NOTE_MISCONFIGURED)
 		node_fatal(n, 78);
+	if (note->kind == REP_NOTE_OVERRULED)
+		node_fatal(n, 1);
 }
 
 const struct drv_io node_drv_io = { .real_ns = io_real_ns, .append = io_append, .truncate = io_truncate,
@@ -246,10 +248,17 @@ static void lt_damage(void *ctx, const struct rlog_damage *d)
 		return;
 	n->counters.scrub.found++;
 	(void)snprintf(n->damage_text, sizeof n->damage_text, "%s%s%s", d->path, d->path[0] ? ": " : "", d->reason);
-	diag_damage_found(d->path, d->offset, d->first, d->last, d->reason,
-		rep_role(drv_rep(n->drv)) == REP_ROLE_PRIMARY);
-	drv_event(n->drv, &(struct rep_event){ .kind = REP_EV_DAMAGE, .now_ns = clk_boot_ns(), .seq = d->first });
+	diag_damage_found(d->path, d->offset, d->first, d->last, d->reason);
+	repair_begin(n->repair, d->first, clk_boot_ns());
 	node_kick(n);
+}
+
+static void lt_rebuild(void *ctx, int outcome, leash_seq need, const struct rlog_rebuilt *taken)
+{
+	struct node *n = ctx;
+
+	if (!n->dead)
+		repair_rebuilt(n->repair, outcome, need, taken, clk_boot_ns());
 }
 
 static void lt_problem_is(void *ctx, const char *text)
@@ -266,7 +275,7 @@ static void lt_failed(void *ctx, const char *text)
 
 const struct logthread_ops node_lt_ops = { .durable = lt_durable, .room = lt_room_is, .cut_done = lt_cut_done,
 	.meta_done = lt_meta_done, .disk_full = lt_disk_full, .trimmed = lt_trimmed, .incarnation = lt_incarnation,
-	.damage = lt_damage, .problem = lt_problem_is, .failed = lt_failed };
+	.damage = lt_damage, .rebuild = lt_rebuild, .problem = lt_problem_is, .failed = lt_failed };
 
 /* ------------------------------------------------------------------------------------------- the control plane tells */
 
@@ -340,7 +349,7 @@ static void ctl_describe(void *ctx, struct rep_node *ret)
 
 	rep_status(drv_rep(n->drv), clk_boot_ns(), &s);
 	*ret = (struct rep_node){ .incarnation = s.meta.incarnation, .run = n->run, .cluster = s.meta.cluster,
-		.priority = n->conf.priority, .log_epoch = s.log_epoch, .log_end = s.durable };
+		.priority = n->conf.priority, .log_epoch = n->dormant ? 0 : s.log_epoch, .log_end = s.durable };
 	memcpy(ret->node, n->conf.node, strnlen(n->conf.node, LEASH_NAME_MAX));
 	memcpy(ret->address, n->conf.address, strnlen(n->conf.address, LEASH_ADDR_MAX));
 }
@@ -349,7 +358,7 @@ static bool ctl_may_renew(void *ctx)
 {
 	struct node *n = ctx;
 
-	return logthread_stuck_ns(n->lt) <= n->conf.disk_budget_ns;
+	return !n->dead && logthread_stuck_ns(n->lt) <= n->conf.disk_budget_ns;
 }
 
 static void ctl_reachable(void *ctx, bool reachable, const char *why)

@@ -1,7 +1,8 @@
 /*
- * Opening: the log is read, damage is set aside under a new incarnation (R11), the driver is made, the dedup table is
- * rebuilt from the log's last records (R14). Damage that shows only while rebuilding goes the same way: once more from
- * the beginning.
+ * Opening: the log is read, the driver is made, the dedup table is rebuilt from the log's last records (R14).
+ *
+ * Damage (R11), also what shows only while rebuilding: the node is dormant until it is repaired from others
+ * (node_repair.c); when that was given up, or it belongs to no cluster yet, damage is set aside under a new incarnation.
  */
 #include "node/node_int.h"
 
@@ -61,24 +62,21 @@ static int set_aside(struct rlog *log, struct rlog_meta *meta, char reason[256])
 	size_t n_damage;
 	const struct rlog_damage *d = rlog_damage_get(log, &n_damage);
 	char why[256] = "", text[256];
-	struct rlog_meta m = *meta;
+	struct rlog_state now;
 	int r;
 
 	if (n_damage > 0)
 		(void)snprintf(why, sizeof why, "%.100s at %llu: %.90s", d[0].path, (unsigned long long)d[0].offset,
 			d[0].reason);
-	m.incarnation = id_random();
-	m.log_epoch = m.log_matched = 0; /* it may lack what it had: nothing for `leash recover` to build upon (R9) */
-	r = rlog_meta_write(log, &m);
-	while (r == 0 && (r = rlog_set_damage_aside(log)) == RLOG_E_DAMAGED)
-		r = 0;
+	r = rlog_renounce(log, id_random());
 	if (r != 0) {
 		(void)snprintf(text, sizeof text, "cannot set the log's damage aside: %s",
 			r == RLOG_E_FULL ? "no room on disk" : strerror(r < 0 ? -r : EIO));
 		return refuse(NODE_E_IO, reason, text);
 	}
-	*meta = m;
-	diag_log_damaged(rlog_end(log), why, m.incarnation);
+	rlog_state_get(log, &now);
+	*meta = now.meta;
+	diag_log_damaged(now.end, why, meta->incarnation);
 	return 0;
 }
 
@@ -90,7 +88,8 @@ static void fill_rep_conf(const struct node *n, struct rep_conf *rc)
 		.n_founders = MIN2(c->n_founders, (uint32_t)REP_NODES_MAX), .min_insync = c->min_insync,
 		.dedup_window = c->dedup_window, .dedup_time_ns = c->dedup_time_ns,
 		.dedup_records_max = c->dedup_records_max, .uncommitted_max = c->uncommitted_max,
-		.topology = c->topology, .failure_timeout_ns = c->failure_timeout_ns, .heartbeat_ns = c->heartbeat_ns };
+		.topology = c->topology, .failure_timeout_ns = c->failure_timeout_ns, .heartbeat_ns = c->heartbeat_ns,
+		.dormant = n->dormant };
 	(void)snprintf(rc->node, sizeof rc->node, "%s", c->node);
 	(void)snprintf(rc->address, sizeof rc->address, "%s", c->address);
 	for (uint32_t i = 0; i < rc->n_founders; i++)
@@ -136,8 +135,24 @@ static int derive(struct node *n, struct rlog *log, char reason[256])
 		return refuse(NODE_E_CONF, reason, "the configuration makes no sense (founders, timeouts, min_insync, sizes)");
 	if (r < 0)
 		return r;
+	if (n->dormant)
+		return 0;
 	from = rep_replay_from(drv_rep(n->drv));
 	return from <= s.end ? rlog_identities(log, from, replay, drv_rep(n->drv)) : 0;
+}
+
+/* True: it is worth while to ask other nodes. */
+static bool go_dormant(struct node *n, const struct rlog *log, const struct rlog_meta *meta)
+{
+	size_t n_damage;
+	const struct rlog_damage *d = rlog_damage_get(log, &n_damage);
+
+	if (n->give_up || meta->cluster == 0 || n_damage == 0)
+		return false;
+	n->damage_first = d->first;
+	(void)snprintf(n->damage_text, sizeof n->damage_text, "%.100s at %llu: %.90s", d->path,
+		(unsigned long long)d->offset, d->reason);
+	return n->dormant = true;
 }
 
 static int open_whole(struct node *n, struct rlog *log, struct rlog_state *s, char reason[256])
@@ -145,7 +160,7 @@ static int open_whole(struct node *n, struct rlog *log, struct rlog_state *s, ch
 	bool damaged = s->damaged;
 
 	for (int i = 0; i < OPEN_ATTEMPTS; i++) {
-		int r = damaged ? set_aside(log, &s->meta, reason) : 0;
+		int r = damaged && !go_dormant(n, log, &s->meta) ? set_aside(log, &s->meta, reason) : 0;
 		size_t n_damage;
 
 		if (r == 0)
@@ -184,6 +199,7 @@ int node_open(struct node *n, struct rlog **ret_log, struct rlog_meta *ret_meta,
 		rlog_close(log);
 		return r;
 	}
+	n->give_up = false;
 	*ret_log = log;
 	*ret_meta = s.meta;
 	return 0;

@@ -13,7 +13,7 @@ leash_id node_cluster(const struct node *n) { return drv_cluster(n->drv); }
 const char *node_name(const struct node *n) { return n->conf.node; }
 const char *node_engine(const struct node *n) { return n->conf.engine; }
 const struct keys_view *node_view(const struct node *n) { return n->view_known ? &n->view : NULL; }
-uint64_t node_disk_stuck_ns(const struct node *n) { return logthread_stuck_ns(n->lt); }
+uint64_t node_disk_stuck_ns(const struct node *n) { return n->lt ? logthread_stuck_ns(n->lt) : 0; }
 
 leash_id node_incarnation(const struct node *n)
 {
@@ -71,9 +71,10 @@ void node_peer_status(struct node *n, struct peer_status *ret)
 
 void node_counters(struct node *n, struct node_counters *ret)
 {
-	struct logthread_stats lt;
+	struct logthread_stats lt = { 0 };
 
-	logthread_stats(n->lt, &lt);
+	if (n->lt)
+		logthread_stats(n->lt, &lt);
 	*ret = n->counters;
 	ret->groups = lt.groups;
 	ret->group_records = lt.group_records;
@@ -88,7 +89,7 @@ void node_counters(struct node *n, struct node_counters *ret)
 	ret->scrub.last_records = lt.scrub.last_records;
 	ret->scrub.last_bytes = lt.scrub.last_bytes;
 	ret->scrub.last_real_ns = lt.scrub.last_real_ns;
-	ret->disk_stuck_ns = logthread_stuck_ns(n->lt);
+	ret->disk_stuck_ns = node_disk_stuck_ns(n);
 	ret->etcd_reachable = control_reachable(n->control);
 }
 
@@ -113,7 +114,8 @@ static void id(struct json_object *o, const char *name, leash_id v)
 	text(o, name, id_format(v, t));
 }
 
-static void log_json(struct json_object *o, const struct rep_status *s, const struct node_counters *c)
+static void log_json(struct json_object *o, const struct node *n, const struct rep_status *s,
+	const struct node_counters *c)
 {
 	num(o, "start", s->log_start);
 	num(o, "end", s->log_end);
@@ -122,7 +124,8 @@ static void log_json(struct json_object *o, const struct rep_status *s, const st
 	num(o, "readable", s->readable);
 	num(o, "log_epoch", s->log_epoch);
 	num(o, "log_matched", s->log_matched);
-	num(o, "last_epoch", s->last_epoch);
+	if (!n->dormant) /* what of this log counts is not known before it is repaired: nothing for `leash recover` */
+		num(o, "last_epoch", s->last_epoch);
 	num(o, "log_time_ns", s->log_time_ns);
 	num(o, "bytes", c->log_bytes);
 	num(o, "segments", c->log_segments);
@@ -130,10 +133,12 @@ static void log_json(struct json_object *o, const struct rep_status *s, const st
 	num(o, "disk_stuck_ms", c->disk_stuck_ns / NS_PER_MS);
 }
 
-static void scrub_json(struct json_object *o, const struct rep_status *s, const struct node_counters *c)
+static void scrub_json(struct json_object *o, const struct node *n, const struct rep_status *s,
+	const struct node_counters *c)
 {
-	flag(o, "damaged", s->damaged);
+	flag(o, "damaged", s->damaged || repair_busy(n->repair));
 	num(o, "found", c->scrub.found);
+	num(o, "repaired", c->scrub.repaired);
 	num(o, "next", c->scrub.next);
 	num(o, "records", c->scrub.records);
 	num(o, "bytes", c->scrub.bytes);
@@ -218,8 +223,8 @@ static void node_json(struct json_object *o, struct node *n, const struct rep_st
 		text(o, "halted", s->halted);
 	flag(o, "etcd_reachable", c->etcd_reachable);
 	num(o, "lease", control_lease(n->control));
-	log_json(add(o, "log", json_object_new_object()), s, c);
-	scrub_json(add(o, "scrub", json_object_new_object()), s, c);
+	log_json(add(o, "log", json_object_new_object()), n, s, c);
+	scrub_json(add(o, "scrub", json_object_new_object()), n, s, c);
 	members_json(add(o, "insync", json_object_new_object()), &s->members);
 	peers_json(add(o, "peers", json_object_new_array()), n, s);
 }

@@ -45,7 +45,8 @@ int rep_new(const struct rep_conf *conf, const struct rep_meta *meta, const stru
 	r->conf = *conf;
 	r->meta = r->want = *meta;
 	r->now_ns = now_ns;
-	r->role = REP_ROLE_SECONDARY;
+	r->role = conf->dormant ? REP_ROLE_HALTED : REP_ROLE_SECONDARY;
+	r->halted = conf->dormant ? "its log is damaged and is being repaired from other nodes" : NULL;
 	r->key_gone_ns = now_ns;
 	e = open_log(r, log);
 	if (e) {
@@ -337,6 +338,8 @@ static void on_msg(struct rep *r, const struct rep_event *ev)
 	case REP_MSG_LOOK: (void)rep_act(r, REP_ACT_READ); break;
 	case REP_MSG_RESET: rep_on_reset(r, from, m); break;
 	case REP_MSG_DAMAGED: rep_on_damaged(r, from, m); break;
+	case REP_MSG_FETCH:
+	case REP_MSG_FETCHED: break; /* the node's own (R11) */
 	}
 }
 
@@ -371,6 +374,10 @@ void rep_step(struct rep *r, const struct rep_event *ev)
 	must(r->action_at == r->n_actions); /* all actions of the last step were taken */
 	r->n_actions = r->action_at = 0;
 	r->now_ns = MAX2(r->now_ns, ev->now_ns);
+	if (r->conf.dormant) {
+		r->wakeup_ns = UINT64_MAX;
+		return;
+	}
 	switch (ev->kind) {
 	case REP_EV_TICK: break;
 	case REP_EV_VIEW: rep_on_view(r, ev->view); break;
@@ -385,6 +392,7 @@ void rep_step(struct rep *r, const struct rep_event *ev)
 	case REP_EV_TRIMMED: on_trimmed(r, ev->trimmed.start, ev->trimmed.base); break;
 	case REP_EV_HANDOVER: rep_on_handover(r, ev); break;
 	case REP_EV_DAMAGE: rep_on_damage(r, ev->seq); break;
+	case REP_EV_MENDED: rep_on_mended(r, ev->mended.first, ev->mended.last); break;
 	case REP_EV_INCARNATION: rep_on_incarnation(r, ev->incarnation.incarnation, ev->incarnation.end); break;
 	}
 	rep_drive(r);
@@ -514,6 +522,7 @@ const char *rep_note_text(enum rep_note_kind kind)
 		[REP_NOTE_HALTED] = "stands aside: etcd's state is older than what this node has seen",
 		[REP_NOTE_FOREIGN] = "this data directory belongs to another cluster",
 		[REP_NOTE_MISCONFIGURED] = "the configuration differs from the cluster's",
+		[REP_NOTE_OVERRULED] = "`leash recover` chose another log than this node has shown: ends, to follow it in its next life",
 		[REP_NOTE_VIOLATION] = "a rule was broken: nothing was changed",
 	};
 

@@ -43,6 +43,8 @@ struct rep_conf {
 	enum rep_topology topology;
 	uint64_t failure_timeout_ns;
 	uint64_t heartbeat_ns;
+	bool dormant;           /* the log is damaged and being repaired (R11): it stands aside, whatever happens, until it
+	                           is freed and made anew with the whole log. rep_replay() is not needed. */
 };
 
 /* What is on disk and must never be forgotten (R4, R4a, R9): the state machine's part of the metadata. */
@@ -82,7 +84,8 @@ enum rep_event_kind {
 	REP_EV_TRIMMED,    /* .trimmed: retention removed what lies before this record */
 	REP_EV_HANDOVER,   /* .handover: give the lead to another (R13) */
 	REP_EV_INCARNATION,/* .incarnation: the damaged log was set aside (R11), the new incarnation is on disk; .seq: log end */
-	REP_EV_DAMAGE,     /* .seq: the scrub or a reader found that the log is damaged from this record on (R11) */
+	REP_EV_DAMAGE,     /* .seq: the log is damaged from this record on and could not be repaired in place (R11) */
+	REP_EV_MENDED,     /* .mended: what was damaged there is whole again after all */
 };
 
 enum rep_link { REP_LINK_OUT, REP_LINK_IN }; /* the connection we made; the one the peer made */
@@ -132,6 +135,9 @@ struct rep_event {
 			leash_id incarnation;
 			leash_seq end;
 		} incarnation;
+		struct {
+			leash_seq first, last;
+		} mended;
 	};
 };
 
@@ -183,6 +189,8 @@ enum rep_note_kind {
 	REP_NOTE_HALTED,         /* R4a: etcd went back in time: .text */
 	REP_NOTE_FOREIGN,        /* the cluster id differs: final (exit 78) */
 	REP_NOTE_MISCONFIGURED,  /* min_insync or dedup_window differ from the cluster's: final (exit 78): .text */
+	REP_NOTE_OVERRULED,      /* `leash recover` chose a log without .seq, which this node knew to be committed: final, the
+	                          * next life follows it (exit 1) */
 	REP_NOTE_VIOLATION,      /* a rule was broken by someone: nothing is touched: .text */
 };
 

@@ -1,5 +1,6 @@
 /*
- * A damaged log of one's own (R11), found by the scrub, by a reader, or by the primary's verdict.
+ * A damaged log of one's own (R11) that could not be repaired in place (src/node/repair.h), found by the scrub, by a
+ * reader, or by the primary's verdict.
  *
  *  1. Secondary that hears its primary: the damage is set aside (REP_ACT_DAMAGED). From that moment on nothing is
  *     acknowledged, appended or led, for what the log will hold afterwards is not known yet. While nobody leads it
@@ -31,6 +32,12 @@ void rep_on_damage(struct rep *r, leash_seq first)
 	if (first > r->end || (r->damage.aside && first >= r->damage.first))
 		return; /* cut off meanwhile, or on its way out */
 	note_first(r, first);
+}
+
+void rep_on_mended(struct rep *r, leash_seq first, leash_seq last)
+{
+	if (r->damage.known && !r->damage.verdict && r->damage.first >= first && r->damage.first <= last)
+		r->damage.known = false; /* what else there may be is found again */
 }
 
 /* The primary's verdict: this node has less than it acknowledged, wherever that went. */

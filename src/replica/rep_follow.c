@@ -147,13 +147,27 @@ void rep_on_lead(struct rep *r, const char *from, enum rep_link link, const stru
 	r->want.promise_run = m->run;
 }
 
+/*
+ * Below the commit index nothing is cut. Only `leash recover` can choose a log that lacks committed records; then what
+ * this process knows to be committed is of no worth any more. It ends and begins anew: readers, dedup table and
+ * waiting clients all rest on that knowledge.
+ */
+static void refuse_cut(struct rep *r, leash_seq seq)
+{
+	r->refused_cut = r->follow.epoch;
+	if (r->recovered_commit == r->commit)
+		rep_note(r, REP_NOTE_OVERRULED, r->follow.node, r->follow.epoch, seq + 1, NULL);
+	else
+		rep_note(r, REP_NOTE_VIOLATION, r->follow.node, r->follow.epoch, seq + 1,
+			"the primary would have this node cut committed records; not followed");
+	rep_unfollow(r);
+}
+
 /* R6. The caller has seen a record of another epoch in the primary's log right behind @seq. */
 static bool cut_behind(struct rep *r, leash_seq seq)
 {
 	if (seq < r->commit) {
-		rep_note(r, REP_NOTE_VIOLATION, r->follow.node, r->follow.epoch, seq + 1,
-			"the primary would have this node cut committed records; not followed");
-		rep_unfollow(r);
+		refuse_cut(r, seq);
 		return false;
 	}
 	rep_note(r, REP_NOTE_CUT, r->follow.node, r->follow.epoch, seq + 1, NULL);

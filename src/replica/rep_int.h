@@ -109,6 +109,8 @@ struct rep {
 	bool view_known;
 	struct rep_insync cfg;    /* the in-sync set as last known; stays when etcd's state is gone */
 	bool state_gone;
+	leash_seq recovered_commit; /* the commit index when `leash recover` was heard of in this life; 0: it was not */
+	leash_epoch refused_cut;    /* epoch of a primary whose cut below the commit index was refused; 0: none */
 	uint64_t probe_ns;        /* when a probe was last asked for */
 	uint64_t doubt_ns;        /* since when answers that went through Raft show an older state; 0 = they do not */
 	uint64_t key_gone_ns;     /* since when no leader key is seen; 0 = there is one */
@@ -235,6 +237,7 @@ bool rep_from_primary(const struct rep *r, const char *from, enum rep_link link,
 
 /* rep_damage.c */
 void rep_on_damage(struct rep *r, leash_seq first);
+void rep_on_mended(struct rep *r, leash_seq first, leash_seq last);
 void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m);
 void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end);
 void rep_drive_damage(struct rep *r);

@@ -95,6 +95,11 @@ static void adopt_insync(struct rep *r, const struct rep_insync *set)
 		rep_set_role(r, REP_ROLE_SECONDARY);
 	}
 	r->cfg = *set;
+	if (set->recovery > r->want.recovery) {
+		r->recovered_commit = r->commit;
+		if (r->refused_cut > set->epoch) /* its primary was faster than etcd's word */
+			rep_note(r, REP_NOTE_OVERRULED, NULL, r->refused_cut, r->commit, NULL);
+	}
 	if (r->want.cluster == 0)
 		r->want.cluster = set->cluster;
 	r->want.insync_version = set->version;

@@ -60,6 +60,8 @@ static const struct {
 	[REP_MSG_LOOK] = { true, false, 0, NODE_BIT },
 	[REP_MSG_RESET] = { true, true, REP_F_HOLDING | REP_F_SERVING, NODE_BIT | HISTORY_BIT },
 	[REP_MSG_DAMAGED] = { true, true, REP_F_HOLDING | REP_F_SERVING, NODE_BIT },
+	[REP_MSG_FETCH] = { true, false, 0, NODE_BIT },
+	[REP_MSG_FETCHED] = { true, false, 0, NODE_BIT | RECS_BIT },
 };
 
 static uint64_t *field_of(struct rep_msg *m, unsigned i)

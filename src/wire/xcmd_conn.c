@@ -1,3 +1,5 @@
+#include <limits.h>
+
 #include "wire/xcmd_int.h"
 
 #define ERR_CLIENT_NAME "ERR Client names cannot contain spaces, newlines or special characters."
@@ -89,6 +91,8 @@ int xcmd_select(const struct bytes *argv, uint32_t argc, struct xcmd_err *err)
 	must(argc == 2);
 	if (!resp_parse_integer(argv[1], &db))
 		return xcmd_fail(err, XCMD_ERR_INTEGER);
+	if (db < INT_MIN || db > INT_MAX)
+		return xcmd_fail(err, "ERR value is out of range, value must between %d and %d", INT_MIN, INT_MAX);
 	return db == 0 ? 0 : xcmd_fail(err, "ERR DB index is out of range");
 }
 

@@ -14,6 +14,7 @@
  *   replicas N       n_insync in STATUS (min_insync is 2)
  *   forget           deduplication forgets everything
  *   delay MS         of answers
+ *   cluster ID       these nodes are of cluster ID (hexadecimal; c1), say new connections
  *   stats            "stats appends=N known=N refused=N reads=N"
  *   dump             "rec SEQ VALUE" for each record, then "end"
  */
@@ -34,7 +35,6 @@
 #define CONNS_MAX   256
 #define RECORDS_MAX 2000000
 #define VIEWS_MAX   4096
-#define CLUSTER     UINT64_C(0xc1)
 
 struct conn {
 	int fd;
@@ -65,6 +65,7 @@ struct record {
 };
 
 static const char *engine;
+static leash_id cluster = 0xc1;
 static struct node nodes[NODES_MAX];
 static int n_nodes, leader = -1;
 static leash_epoch epoch;
@@ -208,7 +209,7 @@ static struct peer_result judge(const struct conn *c, const struct peer_submit *
 		r.status = PEER_ST_INVALID;
 		return r;
 	}
-	ident = rec_identify(&b, CLUSTER);
+	ident = rec_identify(&b, cluster);
 	switch (dedup_lookup(dedup, &ident, &r.seq)) {
 	case DEDUP_NEW:
 		if (holding) {
@@ -302,7 +303,7 @@ static void on_info(struct conn *c, struct bytes payload)
 
 static void on_hello(struct conn *c, struct bytes payload)
 {
-	struct peer_hello w = { .kind = PEER_KIND_NODE, .cluster = CLUSTER, .incarnation = 1, .run = nodes[c->node].run,
+	struct peer_hello w = { .kind = PEER_KIND_NODE, .cluster = cluster, .incarnation = 1, .run = nodes[c->node].run,
 		.role = c->node == leader ? PEER_ROLE_PRIMARY : PEER_ROLE_SECONDARY, .epoch = epoch, .commit = end,
 		.log_end = end, .in_flight_messages_max = 1000, .in_flight_bytes_max = 1 << 20 };
 	struct peer_hello h;
@@ -472,6 +473,8 @@ static void obey(char *line)
 		dedup_anew();
 	} else if (strcmp(verb, "delay") == 0 && a) {
 		delay_ns = strtoull(a, NULL, 10) * NS_PER_MS;
+	} else if (strcmp(verb, "cluster") == 0 && a) {
+		cluster = strtoull(a, NULL, 16);
 	} else if (strcmp(verb, "stats") == 0) {
 		printf("stats appends=%llu known=%llu refused=%llu reads=%llu\n", (unsigned long long)appends,
 			(unsigned long long)known, (unsigned long long)refused, (unsigned long long)reads);

@@ -1,15 +1,25 @@
 #!/usr/bin/env python3
-"""Bytes that rot on the disk of a running node (design 6, R11), with real processes and a real etcd, while producers
-write through the gateway:
+"""Bytes that rot on a node's disk (design 6, R11), with real processes and a real etcd, while producers write through the
+gateway. Everything is repaired in place from other nodes: nobody changes its incarnation, leaves the set or hands over.
 
-1. in a finished segment of a secondary: it says so, sets the damage aside, and is in sync again as a new incarnation
-2. in a finished segment of the primary: it says so, hands over, and then does the same
-3. a primary that finds damage while nobody else is in sync serves on, and heals as soon as somebody is
+1. in a finished segment of a secondary, of the primary, and of all nodes at different places, while they run
+2. of a primary while nobody else is there: it serves on, and heals as soon as somebody is
+3. in the segments in use, at different places in all nodes, while all are down: without a primary they mend each other (B5)
+4. at the same place in two nodes, while the third is down: they wait for it
+
+What cannot be proven costs the incarnation, and nothing else:
+
+5. the end of a secondary's log, while it is down
+
+What is lost everywhere an operator gives up, node by node, with leash log set-aside and leash recover:
+
+6. the same record in all nodes, while they are down
 
 No client sees an error, all logs are equal and whole in the end, and the evidence is kept.
 """
 import glob
 import os
+import signal
 
 from cluster import Cluster, Producer, SLOW, check_promises, leash, run_scenarios
 from leashtest import run, wait_for
@@ -35,30 +45,44 @@ def segments(node):
     return sorted(glob.glob(os.path.join(node.dir, "*.seg")))
 
 
-def rot(node):
-    """Flips a byte in the middle of the node's first finished segment."""
-    wait_for(lambda: len(segments(node)) >= 3, "%s has finished segments" % node.node, 60 * SLOW)
-    path = segments(node)[1]
+def flip(path, at):
     fd = os.open(path, os.O_RDWR)
     try:
-        at = 4096 + (os.fstat(fd).st_size - 4096) // 3
         byte = os.pread(fd, 1, at)[0]
         os.pwrite(fd, bytes([byte ^ 0x10]), at)
         os.fsync(fd)
     finally:
         os.close(fd)
-    return path
 
 
-def healed(c, node, before):
-    def new():
-        s = node.status()
-        return s["incarnation"] != before and s["in_sync"] and not s["scrub"]["damaged"]
-    wait_for(new, "%s is somebody new and in sync" % node.node, 60 * SLOW)
-    out = node.output()
-    assert "the log is damaged at records" in out, out[-3000:]
+def rot(node, part=0.3):
+    """Flips a byte in the node's first finished segment but one."""
+    wait_for(lambda: len(segments(node)) >= 3, "%s has finished segments" % node.node, 60 * SLOW)
+    path = segments(node)[1]
+    flip(path, 4096 + int((os.path.getsize(path) - 4096) * part))
+
+
+def used_bytes(path):
+    with open(path, "rb") as f:
+        return len(f.read().rstrip(b"\0"))
+
+
+def rot_in_use(node, part):
+    """Flips a byte of the segment that was in use when the node stopped."""
+    path = segments(node)[-1]
+    flip(path, 4096 + int((used_bytes(path) - 4096) * part))
+
+
+def incarnations(c):
+    return {n.node: n.status()["incarnation"] for n in c.nodes}
+
+
+def repaired(c, node, before):
+    wait_for(lambda: "the log is repaired" in node.output() and not node.status()["scrub"]["damaged"],
+             "%s is repaired" % node.node, 60 * SLOW)
+    wait_for(lambda: node.status()["in_sync"], "%s is in sync" % node.node, 60 * SLOW)
+    assert node.status()["incarnation"] == before[node.node], "%s is somebody else now" % node.node
     assert os.listdir(os.path.join(node.dir, "damaged")), "the evidence is kept"
-    c.wait_in_sync()
 
 
 def settle(c, ps):
@@ -76,41 +100,38 @@ def cluster(test):
     return Cluster(test, segment_bytes="64K", max_record_bytes="16K", scrub_rate=RATE)
 
 
-def secondary(test):
+def running(test):
     c = cluster(test)
     ps = producing(c)
+    moving(ps, 300)
+    before, primary = incarnations(c), c.wait_primary()
+    others = [n for n in c.nodes if n is not primary]
+    rot(others[0])
+    repaired(c, others[0], before)
     moving(ps)
-    primary = c.wait_primary()
-    victim = next(n for n in c.nodes if n is not primary)
-    before = victim.status()["incarnation"]
-    rot(victim)
-    healed(c, victim, before)
+    rot(primary)
+    repaired(c, primary, before)
     moving(ps)
-    passes = victim.status()["scrub"]["passes"]
-    wait_for(lambda: victim.status()["scrub"]["passes"] > passes + 1 and victim.status()["scrub"]["last_damaged"] == 0,
-             "a pass without damage", 30 * SLOW)
-    settle(c, ps)
-
-
-def primary(test):
-    c = cluster(test)
-    ps = producing(c)
-    moving(ps)
-    victim = c.wait_primary()
-    before = victim.status()["incarnation"]
-    rot(victim)
-    c.wait_primary(but=victim)
-    healed(c, victim, before)
-    moving(ps)
+    said = {n.node: n.output().count("the log is repaired") for n in c.nodes}
+    for i, n in enumerate(c.nodes):
+        rot(n, 0.5 + 0.1 * i)
+    for n in c.nodes:
+        wait_for(lambda: n.output().count("the log is repaired") > said[n.node], "%s is repaired again" % n.node, 60 * SLOW)
+        repaired(c, n, before)
+    assert c.wait_primary() is primary, "nobody had to hand over"
+    for n in c.nodes:
+        passes = n.status()["scrub"]["passes"]
+        wait_for(lambda: n.status()["scrub"]["passes"] > passes + 1 and n.status()["scrub"]["last_damaged"] == 0,
+                 "a pass without damage", 30 * SLOW)
     settle(c, ps)
 
 
 def alone(test):
     c = Cluster(test, segment_bytes="64K", max_record_bytes="16K", scrub_rate=RATE, min_insync="1")
     ps = producing(c)
-    moving(ps)
+    moving(ps, 300)
     victim = c.wait_primary()
-    before = victim.status()["incarnation"]
+    before = incarnations(c)
     others = [n for n in c.nodes if n is not victim]
     for n in others:
         n.kill()
@@ -119,16 +140,117 @@ def alone(test):
     rot(victim)
     wait_for(lambda: victim.status()["scrub"]["damaged"], "the damage is found", 30 * SLOW)
     moving(ps)
-    assert victim.status()["incarnation"] == before
-    # They take what is good from it; what only the damaged disk had in that place they have themselves.
     for n in others:
         n.start()
-    healed(c, victim, before)
+    repaired(c, victim, before)
     moving(ps)
     settle(c, ps)
 
 
-SCENARIOS = [secondary, primary, alone]
+def stop_all(c):
+    before = incarnations(c)
+    for n in c.nodes:
+        n.signal(signal.SIGKILL)
+    for n in c.nodes:
+        n.wait()
+    return before
+
+
+def at_rest(test):
+    c = cluster(test)
+    ps = producing(c)
+    moving(ps, 300)
+    for p in ps:
+        p.finish()
+    c.wait_equal()
+    before = stop_all(c)
+    for i, n in enumerate(c.nodes):
+        rot_in_use(n, 0.2 + 0.2 * i)
+        rot(n, 0.3 + 0.1 * i)  # found while the other is being repaired, or later
+    for n in c.nodes:
+        n.start()
+    for n in c.nodes:
+        repaired(c, n, before)
+    settle(c, ps)
+
+
+def same_place(test):
+    c = cluster(test)
+    ps = producing(c)
+    moving(ps, 300)
+    for p in ps:
+        p.finish()
+    c.wait_equal()
+    before = stop_all(c)
+    for n in c.nodes[:2]:
+        rot_in_use(n, 0.5)
+    for n in c.nodes[:2]:
+        n.start()
+    for n in c.nodes[:2]:
+        wait_for(lambda: "goes on asking" in n.output(), "%s says what it waits for" % n.node, 60 * SLOW)
+        assert n.status()["role"] == "halted" and n.status()["incarnation"] == before[n.node]
+    c.nodes[2].start()
+    for n in c.nodes[:2]:
+        repaired(c, n, before)
+    settle(c, ps)
+
+
+def end_of_log(test):
+    c = cluster(test)
+    ps = producing(c)
+    moving(ps, 100)
+    for p in ps:
+        p.finish()
+    c.wait_equal()
+    primary = c.wait_primary()
+    victim = next(n for n in c.nodes if n is not primary)
+    before = incarnations(c)
+    victim.signal(signal.SIGTERM)
+    victim.wait()
+    with open(segments(victim)[-1], "r+b") as f:
+        used = used_bytes(f.name)
+        f.seek(4096 + (used - 4096) * 7 // 10)
+        f.write(bytes(used - f.tell()))
+    victim.start()
+    wait_for(lambda: victim.status()["incarnation"] != before[victim.node] and victim.status()["in_sync"],
+             "%s is somebody new and in sync" % victim.node, 60 * SLOW)
+    assert "the log is damaged" in victim.output() and os.listdir(os.path.join(victim.dir, "damaged"))
+    settle(c, ps)
+
+
+def recover(c, *options, check=True):
+    return leash("recover", "--yes", "--etcd-endpoints", c.etcd.url, *options, check=check)
+
+
+def lost_everywhere(test):
+    c = cluster(test)
+    ps = producing(c)
+    moving(ps, 100)
+    for p in ps:
+        p.finish()
+    whole = c.wait_equal()
+    stop_all(c)
+    for n in c.nodes:
+        rot_in_use(n, 0.5)
+    for n in c.nodes:
+        n.start()
+    for n in c.nodes:
+        wait_for(lambda: "goes on asking" in n.output(), "%s says what it waits for" % n.node, 60 * SLOW)
+    assert "stop it" in recover(c, check=False).stderr, "a damaged log is not chosen by itself"
+    for n in c.nodes:
+        n.signal(signal.SIGTERM)
+        n.wait()
+        leash("log", "set-aside", "--yes", n.dir)
+        leash("log", "set-aside", "--yes", n.dir)  # done already
+        n.start()
+    recover(c, "--force")
+    c.wait_primary()
+    c.wait_in_sync()
+    left = c.wait_equal()
+    assert 0 < len(left) < len(whole) and left == whole[:len(left)], "what is before the rot is there"
+
+
+SCENARIOS = [running, alone, at_rest, same_place, end_of_log, lost_everywhere]
 
 
 def main(test):

@@ -116,6 +116,11 @@ class Stage:
         self.put("%s/leader" % self.engine, {"node": name, "address": self.fakes.address[name], "epoch": epoch,
                                              "incarnation": "%016x" % 1, "run": "%016x" % 2})
 
+    def put_insync(self, cluster, epoch):
+        self.put("%s/insync" % self.engine, {
+            "cluster": "%016x" % cluster, "version": 1, "recovery": 0, "epoch": epoch, "min_insync": 2,
+            "dedup_window": 1000, "members": [{"node": n, "incarnation": "%016x" % 1} for n in ("P1", "S1")]})
+
     def lead(self, name, tell_etcd=True):
         self.epoch += 1
         self.fakes("lead", name, self.epoch)
@@ -431,6 +436,60 @@ def reload_changes_engines():
         other.close()
 
 
+def founded_anew_while_the_former_cluster_lives():
+    """Another cluster under the same name, with a lower epoch: it is followed as soon as etcd says so, not before; what the
+    former one may have is in doubt, what it never got goes to the new one; whatever the former says later, and whatever
+    etcd says of it, changes nothing."""
+    with Stage("--hold-timeout", "120s", "--workers", "1") as s:
+        s.epoch = 8
+        s.put_insync(0xc1, 9)
+        s.lead("P1")
+        s.start()
+        r, behind, blocked = s.client(), s.client(), s.client()
+        for i in range(3):
+            assert r.call("XADD", "engine", "*", "v", "old%d" % i) == b"%d-0" % (i + 1)
+        blocked.send("XREAD", "BLOCK", "0", "STREAMS", "engine", "$")
+        wait_for(lambda: "blocked_clients:1" in s.info("clients"), "somebody is blocked")
+
+        new = Fakes("engine", ["Q1"])
+        new("cluster", "c2")
+        new("lead", "Q1", 1)
+        s.put("engine/nodes/Q1", {"node": "Q1", "address": new.address["Q1"], "incarnation": "%016x" % 1, "run": "%016x" % 2,
+                                  "cluster": "%016x" % 0xc2, "priority": 0, "log_epoch": 0, "log_end": 0, "release": "0"})
+        wait_for(lambda: "nodes=3" in s.info(), "the new node is known")
+        assert r.call("XADD", "engine", "*", "v", "old3") == b"4-0"  # etcd has not said that it counts
+        assert blocked.read() == [[b"engine", [[b"4-0", [b"v", b"old3"]]]]]
+
+        s.fakes("delay", 100000)
+        r.send("XADD", "engine", "IDMP", "p", "1", "*", "v", "doubt")
+        r.send("XADD", "engine", "*", "v", "doubt")
+        wait_for(lambda: s.fakes.stats()["appends"] == 6, "they are with the former primary")
+        assert blocked.call("XREAD", "BLOCK", "0", "STREAMS", "engine", "5")
+        blocked.send("XREAD", "BLOCK", "0", "STREAMS", "engine", "$")
+        wait_for(lambda: "blocked_clients:1" in s.info("clients"), "somebody is blocked")
+        s.fakes("depose")
+        wait_for(lambda: "has no primary" in s.gw.output(), "nobody leads")
+        behind.send("XADD", "engine", "*", "v", "new")
+        wait_for(lambda: "in_flight=3" in s.info(), "it waits")
+        s.etcd.delete("engine/leader")
+        s.etcd.delete("engine/insync")
+        s.put_insync(0xc2, 1)
+        assert error_of(r) == "INDOUBT" and error_of(r) == "INDOUBT"
+        assert behind.read() == b"1-0"
+        assert blocked.read() == [[b"engine", [[b"1-0", [b"v", b"new"]]]]]
+        assert "was founded anew" in s.gw.output()
+
+        s.fakes("lead", "S1", 20)
+        s.fakes("lead", "P1", 21)
+        s.put_node("P1")
+        assert r.call("XADD", "engine", "*", "v", "more") == b"2-0"
+        assert r.call("XLEN", "engine") == 2
+        assert new.log() == ["new", "more"] and s.fakes.stats()["appends"] == 6
+        s.gw.signal(signal.SIGHUP)  # everything is read afresh
+        assert r.call("XADD", "engine", "*", "v", "last") == b"3-0"
+        new.close()
+
+
 def sigterm_finishes_what_is_in_flight():
     with Stage() as s:
         s.fakes("delay", 300)
@@ -496,7 +555,8 @@ def start_up_errors():
 
 TESTS = [good_weather, lead_goes_back_and_forth, crashes_and_stopped_primaries, leader_key_alone_is_not_believed,
          etcd_is_away, hold_timeout_tells_the_truth, forgotten_sessions_and_holds, reads_survive_a_retarget,
-         reload_changes_engines, sigterm_finishes_what_is_in_flight, many_clients_are_spread_and_bounded, start_up_errors]
+         reload_changes_engines, founded_anew_while_the_former_cluster_lives, sigterm_finishes_what_is_in_flight,
+         many_clients_are_spread_and_bounded, start_up_errors]
 
 
 def main(_):

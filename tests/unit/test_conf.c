@@ -362,6 +362,7 @@ START_TEST(errors_of_options)
 		"--hold-timout", "3");
 	FAILS_OPTION("--frobnicate: unknown or ambiguous option", "--frobnicate=3");
 	FAILS_OPTION("-x: unknown option", "-x");
+	FAILS_OPTION("--a?b?: unknown or ambiguous option", "--a\nb\x7f"); /* an error is one line */
 	FAILS_OPTION("--min-insync: a value is missing", "--min-insync");
 	FAILS_OPTION("--check: this option takes no value", "--check=yes");
 	FAILS_OPTION("unexpected argument \"operand\"", "--fsync", "no", "operand");

@@ -32,7 +32,8 @@ struct node {
 	bool send_full;    /* outputs are full */
 	struct drv_answer answers[ANSWERS]; /* [waiter number] */
 	int n_answers;
-	int n_room, n_fetch, n_violations;
+	int n_room, n_fetch, n_violations, n_overruled;
+	bool aside;        /* io_set_aside() was called */
 };
 
 struct post {
@@ -101,6 +102,7 @@ static void io_append(void *ctx, struct drv_rec *const *recs, size_t count)
 {
 	struct node *n = ctx;
 
+	ck_assert(!n->aside); /* the log has told where it ends */
 	for (size_t i = 0; i < count; i++) {
 		ck_assert_uint_eq(recs[i]->h.seq, n->end + 1);
 		ck_assert(rec_chain_follows(&recs[i]->h, chain_at(n, n->end)));
@@ -154,7 +156,7 @@ static void io_meta(void *ctx, uint64_t ticket, const struct rep_meta *meta)
 		post(n->w, POST_META, n->i)->number = ticket;
 }
 
-static void io_set_aside(void *ctx) { (void)ctx; }
+static void io_set_aside(void *ctx) { ((struct node *)ctx)->aside = true; }
 static void io_mark(void *ctx, leash_seq seq) { ck_assert_uint_le(seq, ((struct node *)ctx)->durable); }
 static void io_retain(void *ctx, leash_seq keep_from) { (void)ctx, (void)keep_from; }
 static uint64_t io_real_ns(void *ctx) { (void)ctx; return 1; }
@@ -187,6 +189,12 @@ static void io_send(void *ctx, const char *node, enum rep_link link, const struc
 	p->msg.history = p->history;
 }
 
+static struct rep_rec rep_rec_of(const struct drv_rec *rec)
+{
+	return (struct rep_rec){ rec->h.seq, rec->h.epoch, rec->h.log_time_ns, REC_HEADER_BYTES + rec->body_bytes,
+		rec->ident };
+}
+
 static bool io_send_records(void *ctx, const char *node, const struct rep_msg *head, struct drv_rec *const *recs,
 	size_t count)
 {
@@ -204,11 +212,8 @@ static bool io_send_records(void *ctx, const char *node, const struct rep_msg *h
 	p->recs = calloc(count, sizeof *p->recs);
 	p->drv_recs = calloc(count, sizeof *p->drv_recs);
 	for (size_t i = 0; i < count; i++) {
-		const struct rec_header *h = &recs[i]->h;
-
 		p->drv_recs[i] = drv_rec_ref(recs[i]);
-		p->recs[i] = (struct rep_rec){ h->seq, h->epoch, h->log_time_ns, REC_HEADER_BYTES + recs[i]->body_bytes,
-			recs[i]->ident };
+		p->recs[i] = rep_rec_of(recs[i]);
 	}
 	p->msg.recs = p->recs;
 	return true;
@@ -289,12 +294,15 @@ static void io_note(void *ctx, const struct rep_note *note)
 	struct node *n = ctx;
 
 	n->n_violations += note->kind == REP_NOTE_VIOLATION;
+	n->n_overruled += note->kind == REP_NOTE_OVERRULED;
 	if (getenv("TEST_TRACE"))
 		printf("%7.3f %s %s %s e%lu s%lu %s\n", (double)n->w->now_ns / 1e9, names[n->i],
 			rep_note_text(note->kind), note->node, note->epoch, note->seq, note->text ? note->text : "");
 }
 
 /* ----------------------------------------------------------------------------------------------------------- world */
+
+static void settle(struct world *w);
 
 static void forget_answers(struct node *n)
 {
@@ -303,8 +311,24 @@ static void forget_answers(struct node *n)
 		n->answers[i].kind = (enum drv_answer_kind)-1;
 }
 
+/* What the log of @n says of itself. @history has room for all of it. */
+static struct rep_log log_of(const struct node *n, struct rep_stretch *history)
+{
+	struct rep_log log = { .start = n->start, .end = n->end, .base = n->base, .history = history };
+
+	for (leash_seq s = n->start; s <= n->end; s++) {
+		const struct rec_header *h = &n->log[s]->h;
+
+		log.log_time_ns = h->log_time_ns;
+		if (log.n_history == 0 || history[log.n_history - 1].epoch != h->epoch)
+			history[log.n_history++] = (struct rep_stretch){ h->epoch, s };
+	}
+	return log;
+}
+
 static void node_open(struct world *w, int i)
 {
+	static struct rep_stretch history[LOG_MAX];
 	struct node *n = &w->nodes[i];
 	struct rep_conf rc = { .run = n->run, .fresh_cluster = 0xc1, .n_founders = NODES, .min_insync = 2,
 		.dedup_window = 1000, .dedup_records_max = 1000, .uncommitted_max = 100,
@@ -316,13 +340,32 @@ static void node_open(struct world *w, int i)
 		.fetch = io_fetch, .send = io_send, .send_records = io_send_records, .txn = io_txn, .read = io_read,
 		.probe = io_read, .announce = io_announce, .answer = io_answer, .room = io_room,
 		.committed = io_committed, .changed = io_changed, .note = io_note };
-	struct rep_log log = { .start = 1 };
+	struct rep_log log = log_of(n, history);
 
 	(void)snprintf(rc.node, sizeof rc.node, "%s", names[i]);
 	(void)snprintf(rc.address, sizeof rc.address, "%s:1", names[i]);
 	for (int k = 0; k < NODES; k++)
 		(void)snprintf(rc.founders[k], sizeof rc.founders[k], "%s", names[k]);
-	ck_assert_int_eq(drv_new(&dc, &rc, &n->meta, &log, (struct leash_chain){ 0 }, &io, w->now_ns, &n->d), 0);
+	ck_assert_int_eq(drv_new(&dc, &rc, &n->meta, &log, chain_at(n, n->end), &io, w->now_ns, &n->d), 0);
+	for (leash_seq s = rep_replay_from(drv_rep(n->d)); s <= n->end; s++) {
+		struct rep_rec rec = rep_rec_of(n->log[s]);
+
+		rep_replay(drv_rep(n->d), &rec);
+	}
+}
+
+/* The process dies and another begins with the same disk: nothing is cached, nothing known to be committed. */
+static void node_restart(struct world *w, int i)
+{
+	struct node *n = &w->nodes[i];
+
+	settle(w);
+	log_cut(n, n->durable);
+	drv_free(n->d);
+	n->run += 0x1000;
+	forget_answers(n);
+	node_open(w, i);
+	drv_event(n->d, &(struct rep_event){ .kind = REP_EV_LEASE, .now_ns = w->now_ns, .lease = 200 + (uint64_t)i });
 }
 
 static struct world *world_new(void)
@@ -860,6 +903,219 @@ START_TEST(disk_full_at_a_follower)
 }
 END_TEST
 
+/* A table as long as the log allows, of which nothing is known to be committed: commits make room, so one waits. */
+START_TEST(a_table_that_waits_for_commits_is_not_full)
+{
+	struct world *w = cluster();
+
+	for (uintptr_t i = 0; i < 1200; i++) { /* more than dedup_records_max and uncommitted_max */
+		char id[16];
+
+		(void)snprintf(id, sizeof id, "%u", (unsigned)i);
+		submit(w, 0, id, "x", 1 + i % 50);
+		if (i % 50 != 49)
+			continue;
+		settle(w);
+		ck_assert_int_eq(w->nodes[0].n_answers, 50);
+		forget_answers(&w->nodes[0]);
+	}
+	for (int i = 1; i < NODES; i++)
+		link_to_all(w, i, false);
+	node_restart(w, 0);
+	post_views(w);
+	run(w, 5 * NS_PER_S);
+	ck_assert_int_eq(rep_role(drv_rep(w->nodes[0].d)), REP_ROLE_PRIMARY);
+	submit(w, 0, "new", "x", 1);
+	expect(w, 0, 1, DRV_ANS_HOLD, 0);
+	for (int i = 1; i < NODES; i++)
+		link_to_all(w, i, true);
+	post_views(w);
+	run(w, 3 * NS_PER_S);
+	submit(w, 0, "new", "x", 2);
+	settle(w);
+	expect(w, 0, 2, DRV_ANS_OK, 1201);
+	world_free(w);
+}
+END_TEST
+
+/* --- a node that is told by hand what primaries of later epochs say */
+
+struct voice {
+	const char *from;
+	struct rep_msg msg;
+	struct rep_stretch history[8];
+};
+
+/* @from leads @epoch with a log that ends at @end and has this history (pairs of epoch and first record; 0 ends it). */
+static struct voice voice_of(struct world *w, const char *from, leash_epoch epoch, leash_seq end,
+	const struct rep_stretch *history, uint32_t n_history)
+{
+	struct voice v = { .from = from,
+		.msg = { .type = REP_MSG_LEAD, .epoch = epoch, .run = 0x5000 + epoch, .conn = ++w->conn, .cluster = 0xc1,
+			.log_start = 1, .log_end = end, .commit = 1, .n_history = n_history } };
+
+	memcpy(v.history, history, n_history * sizeof *history);
+	return v;
+}
+
+static void says(struct world *w, int to, struct voice *v)
+{
+	struct rep_event ev = { .kind = REP_EV_MSG, .now_ns = w->now_ns,
+		.msg = { .from = v->from, .link = REP_LINK_IN, .msg = &v->msg } };
+
+	v->msg.history = v->history;
+	drv_event(w->nodes[to].d, &ev);
+	settle(w);
+}
+
+/* ... and that the record behind @seq, with @before as its chain, is one of its own epoch. */
+static void sends(struct world *w, int to, struct voice *v, leash_seq seq, struct leash_chain before)
+{
+	struct rec_body body = { .id_kind = REC_ID_NONE };
+	struct bytes pairs[2] = { { (const uint8_t *)"f", 1 }, { (const uint8_t *)"v", 1 } };
+	struct rec_header h = { .epoch = v->msg.epoch, .seq = seq + 1, .log_time_ns = 1000 + seq };
+	_cleanup_(buf_deinit) struct buf b = BUF_NULL;
+	struct rep_msg m = v->msg;
+	struct drv_rec *rec;
+	struct rep_rec r;
+
+	ck_assert_int_eq(rec_body_encode(&b, &body, 0, pairs, 1), 0);
+	h.body_bytes = (uint32_t)buf_len(&b);
+	h.body_hash = rec_body_hash((struct bytes){ buf_head(&b), buf_len(&b) });
+	rec_header_seal(&h, before);
+	rec = drv_rec_new(&h, &(struct rec_ident){ 0 }, (struct bytes){ buf_head(&b), buf_len(&b) });
+	ck_assert_ptr_nonnull(rec);
+	r = rep_rec_of(rec);
+	m.type = REP_MSG_RECORDS;
+	m.log_start = 0;
+	m.n_history = 0;
+	m.history = NULL;
+	m.log_end = seq + 1;
+	m.recs = &r;
+	m.n_recs = 1;
+	drv_records(w->nodes[to].d, v->from, REP_LINK_IN, &m, &rec, w->now_ns);
+	settle(w);
+	drv_rec_unref(rec);
+}
+
+/*
+ * A log of records of three epochs, read from disk: nothing is cached. It loses its last record to one primary, and
+ * the one before that to the next, whose own record at that position comes when the two follow each other already.
+ */
+START_TEST(a_conflict_at_the_end_behind_a_cut)
+{
+	static const struct rep_stretch history[] = { { 1, 1 }, { 2, 2 }, { 3, 3 } }, other[] = { { 1, 1 }, { 2, 2 }, { 4, 3 } };
+	struct world *w = cluster();
+	struct node *n = &w->nodes[2];
+	struct voice v;
+
+	submit(w, 0, NULL, "a", 1);
+	settle(w);
+	link_all(w, false);
+	w->cut[0] = w->cut[1] = w->cut[2] = true;
+	v = voice_of(w, "S1", 2, 1, history, 1);
+	says(w, 2, &v);
+	sends(w, 2, &v, 1, chain_at(n, 1));
+	v = voice_of(w, "P1", 3, 2, history, 2);
+	says(w, 2, &v);
+	sends(w, 2, &v, 2, chain_at(n, 2));
+	ck_assert_uint_eq(n->end, 3);
+	ck_assert_uint_eq(n->log[3]->h.epoch, 3);
+	node_restart(w, 2);
+	v = voice_of(w, "S1", 4, 3, other, 3);
+	says(w, 2, &v);
+	ck_assert_uint_eq(n->end, 2); /* its record 3 was of epoch 4 */
+	v = voice_of(w, "P1", 5, 1, history, 1);
+	says(w, 2, &v);
+	ck_assert_uint_eq(n->end, 2); /* a longer log stays */
+	sends(w, 2, &v, 1, chain_at(n, 1));
+	ck_assert_int_eq(n->n_violations, 0);
+	ck_assert_uint_eq(n->end, 1);
+	sends(w, 2, &v, 1, chain_at(n, 1)); /* again from there */
+	ck_assert_uint_eq(n->end, 2);
+	ck_assert_uint_eq(n->log[2]->h.epoch, 5);
+	world_free(w);
+}
+END_TEST
+
+/* Records and the primary's verdict in one turn: what was taken is handed to the log before that sets damage aside. */
+START_TEST(nothing_is_appended_behind_what_is_set_aside)
+{
+	struct world *w = cluster();
+	struct node *n = &w->nodes[2];
+	struct rep_msg verdict = { .type = REP_MSG_DAMAGED };
+	struct rep_event ev = { .kind = REP_EV_MSG, .now_ns = w->now_ns,
+		.msg = { .from = "P1", .link = REP_LINK_IN, .msg = &verdict } };
+
+	submit(w, 0, NULL, "a", 1);
+	settle(w);
+	submit(w, 0, NULL, "b", 2);
+	drv_flush(w->nodes[0].d, w->now_ns);
+	for (struct post *p = w->head; p; p = p->next) {
+		if (p->kind != POST_RECORDS || p->to != 2)
+			continue;
+		verdict.epoch = p->msg.epoch;
+		verdict.run = p->msg.run;
+		verdict.conn = p->msg.conn;
+		drv_records(n->d, "P1", p->link, &p->msg, p->drv_recs, w->now_ns);
+	}
+	ck_assert_uint_eq(n->end, 1); /* taken, but not with the log yet */
+	ck_assert_uint_eq(rep_log_end(drv_rep(n->d)), 2);
+	drv_event(n->d, &ev);
+	ck_assert(n->aside);
+	ck_assert_uint_eq(n->end, 2);
+	drv_flush(n->d, w->now_ns); /* io_append() would complain */
+	world_free(w);
+}
+END_TEST
+
+/*
+ * A primary with another record where this node knows one to be committed: refused. Unless an operator has recovered the
+ * state from that log (1: etcd says so before the primary comes, 2: after): then this life is over.
+ */
+START_TEST(below_the_commit_index_only_an_operator_cuts)
+{
+	static const struct rep_stretch history[] = { { 1, 1 }, { 5, 2 } };
+	struct rep_event view = { .kind = REP_EV_VIEW };
+	struct world *w = cluster();
+	struct node *n = &w->nodes[2];
+	struct voice v;
+
+	for (uintptr_t i = 1; i <= 3; i++)
+		submit(w, 0, NULL, "a", i);
+	run(w, NS_PER_S);
+	ck_assert_uint_eq(rep_commit(drv_rep(n->d)), 3);
+	w->cut[0] = w->cut[1] = w->cut[2] = true;
+	link_all(w, false);
+	settle(w); /* they ask etcd in vain */
+	w->etcd.revision += 10;
+	w->etcd.leader.present = false;
+	w->etcd.insync.recovery++;
+	w->etcd.insync.version++;
+	w->etcd.insync.epoch = 4;
+	w->etcd.insync.mod_revision = w->etcd.revision;
+	view.view = &w->etcd;
+	view.now_ns = w->now_ns;
+	if (_i == 1)
+		drv_event(n->d, &view);
+	settle(w);
+	v = voice_of(w, "S1", 5, 2, history, 2);
+	says(w, 2, &v);
+	ck_assert_uint_eq(n->end, 3);
+	ck_assert_int_eq(n->n_violations, _i != 1);
+	ck_assert_int_eq(n->n_overruled, _i == 1);
+	if (_i == 2) {
+		drv_event(n->d, &view);
+		settle(w);
+	}
+	ck_assert_int_eq(n->n_overruled, _i > 0);
+	node_restart(w, 2); /* whatever was committed in another life: */
+	says(w, 2, &v);
+	ck_assert_uint_eq(n->end, 1);
+	world_free(w);
+}
+END_TEST
+
 UNIT_MAIN("driver", {
 	tcase_add_test(tc, append_commit_answer);
 	tcase_add_test(tc, retries_wait_for_the_commit);
@@ -874,4 +1130,8 @@ UNIT_MAIN("driver", {
 	tcase_add_test(tc, fresh_copy_after_retention);
 	tcase_add_test(tc, retention_overtakes_a_stream);
 	tcase_add_test(tc, disk_full_at_a_follower);
+	tcase_add_test(tc, a_table_that_waits_for_commits_is_not_full);
+	tcase_add_test(tc, a_conflict_at_the_end_behind_a_cut);
+	tcase_add_test(tc, nothing_is_appended_behind_what_is_set_aside);
+	tcase_add_loop_test(tc, below_the_commit_index_only_an_operator_cuts, 0, 3);
 })

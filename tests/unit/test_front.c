@@ -444,16 +444,54 @@ START_TEST(blocking_read_times_out)
 }
 END_TEST
 
-/* The deadline holds also while the backend keeps the read (a gateway without a primary). */
+/* Somebody who blocks for less time than a look takes gets what is there. */
+START_TEST(blocking_read_gets_what_is_there_however_short)
+{
+	talk("XADD a * f 1\r\n", ID("1"));
+	w.hold_reads = true;
+	talk("XREAD BLOCK 1 STREAMS a 0\r\n", "");
+	pass(5);
+	hears("");
+	read_now(TAKE(w.read_op), &w.read);
+	run();
+	hears("*1\r\n*2\r\n$1\r\na\r\n*1\r\n" ENTRY("1", "f", "1"));
+	talk("XREAD BLOCK 1 STREAMS a 1\r\n", "");
+	pass(5);
+	read_now(TAKE(w.read_op), &w.read); /* nothing, and the time is up */
+	run();
+	pass(0);
+	hears("*-1\r\n");
+}
+END_TEST
+
+/* But while the backend keeps the read (a gateway without a primary) it ends a second after its time. */
 START_TEST(blocking_read_times_out_while_it_reads)
 {
 	w.hold_reads = true;
 	talk("XREAD BLOCK 100 STREAMS a 0\r\n", "");
 	ck_assert_ptr_nonnull(w.read_op);
 	pass(100);
+	hears("");
+	pass(1000);
 	hears("*-1\r\n");
 	ck_assert_ptr_null(w.read_op);
 	ck_assert_uint_eq(w.n_cancelled, 1);
+}
+END_TEST
+
+/* Cross-protocol scripting: a browser's request ends the connection before what it smuggles is run. */
+START_TEST(http_is_cut_off)
+{
+	say("PING\r\nPOST / HTTP/1.1\r\nXADD a * f 1\r\n");
+	hears("");
+	ck_assert(front_client_closing(w.c));
+	ck_assert_uint_eq(w.a.end, 0);
+	front_client_free(w.c);
+	connect_as(false);
+	say("GET / HTTP/1.1\r\nhost: x\r\nXADD a * f 1\r\n");
+	hears("");
+	ck_assert(front_client_closing(w.c));
+	ck_assert_uint_eq(w.a.end, 0);
 }
 END_TEST
 
@@ -470,6 +508,35 @@ START_TEST(dollar_is_resolved_once)
 	commit(&w.a, 2);
 	run();
 	hears("*1\r\n*2\r\n$1\r\na\r\n*2\r\n" ENTRY("1", "f", "1") ENTRY("2", "f", "2"));
+}
+END_TEST
+
+/* Another log bears the name: `$` waits for its first record, a position that the client named stays. */
+START_TEST(another_log_begins_anew_for_who_waits_for_its_end)
+{
+	struct log *l = &w.a;
+	struct front_client *asks_end;
+
+	for (int i = 0; i < 2; i++)
+		(void)log_append(l, &(struct rec_body){ 0 }, (struct bytes[]){ str("f"), str("o") }, 1);
+	commit(l, 2);
+	talk("XREAD BLOCK 0 STREAMS a $\r\n", "");
+	asks_end = w.c;
+	connect_as(false);
+	talk("XREAD BLOCK 0 STREAMS a 2\r\n", "");
+	front_engine_anew(l->engine);
+	for (leash_seq seq = 1; seq <= l->end; seq++)
+		buf_deinit(&l->recs[seq]);
+	l->end = l->commit = 0;
+	l->chain = (struct leash_chain){ 0 };
+	(void)log_append(l, &(struct rec_body){ 0 }, (struct bytes[]){ str("f"), str("n") }, 1);
+	commit(l, 1);
+	run();
+	hears("");
+	front_client_free(w.c);
+	w.c = asks_end;
+	run();
+	hears("*1\r\n*2\r\n$1\r\na\r\n*1\r\n" ENTRY("1", "f", "n"));
 }
 END_TEST
 
@@ -908,8 +975,10 @@ UNIT_MAIN("front", {
 	tcase_add_test(tc, blocking_read_gets_data);
 	tcase_add_test(tc, blocking_read_times_out);
 	tcase_add_test(tc, blocking_read_times_out_while_it_reads);
+	tcase_add_test(tc, blocking_read_gets_what_is_there_however_short); tcase_add_test(tc, http_is_cut_off);
 	tcase_add_test(tc, dollar_is_resolved_once);
 	tcase_add_test(tc, blocking_read_asks_again);
+	tcase_add_test(tc, another_log_begins_anew_for_who_waits_for_its_end);
 	tcase_add_test(tc, client_that_goes_takes_its_operations_along);
 	tcase_add_test(tc, eof_answers_what_was_asked);
 	tcase_add_test(tc, split_at_every_byte);

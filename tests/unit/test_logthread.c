@@ -38,6 +38,8 @@ static int faulty_allocate(void *ctx, int fd, uint64_t bytes)
 	return rlog_posix.allocate(ctx, fd, bytes);
 }
 
+#define KEPT 20
+
 struct t {
 	struct event_base *base;
 	struct rlog_ops ops;
@@ -54,7 +56,10 @@ struct t {
 	leash_id incarnation;
 	leash_seq incarnation_end;
 	struct rlog_damage damage; /* found last */
-	int n_damage;
+	int n_damage, n_rebuild, rebuild_outcome; /* of the last one: */
+	leash_seq rebuild_need;
+	struct rlog_rebuilt rebuilt;
+	struct drv_rec *kept[KEPT];
 	/* of a read */
 	bool read_done;
 	int read_error;
@@ -115,6 +120,15 @@ static void on_damage(void *ctx, const struct rlog_damage *d)
 	t->n_damage++;
 	t->damage = *d;
 }
+static void on_rebuild(void *ctx, int outcome, leash_seq need, const struct rlog_rebuilt *taken)
+{
+	struct t *t = ctx;
+
+	t->n_rebuild++;
+	t->rebuild_outcome = outcome;
+	t->rebuild_need = need;
+	t->rebuilt = *taken;
+}
 static void on_read(void *ctx, int error, struct drv_rec *const *recs, size_t n)
 {
 	struct t *t = ctx;
@@ -131,7 +145,7 @@ static void open_log(struct t *t)
 	struct rlog_conf conf = { .dir = t->dir, .segment_bytes = SEGMENT, .reserve_bytes = 65536, .record_bytes_max = 4096 };
 	struct logthread_conf lc = { .dir = t->dir, .ops = &t->ops, .record_bytes_max = 4096 };
 	struct logthread_ops ops = { t, on_durable, on_room, on_cut, on_meta, on_full, on_trimmed, on_incarnation,
-		on_damage, on_problem, on_failed };
+		on_damage, on_rebuild, on_problem, on_failed };
 	struct rlog_state s;
 	struct rlog *log;
 
@@ -259,8 +273,10 @@ END_TEST
 
 START_TEST(cuts_in_order)
 {
-	struct rep_meta meta = { .cluster = 5, .incarnation = 0x99, .promise = 3 };
+	struct rep_meta meta = { .cluster = 5, .incarnation = 0x99, .promise = 3, .log_epoch = 3, .log_matched = 15 };
 	struct t *t = t_new();
+	struct rlog_meta disk;
+	leash_seq mark;
 
 	append(t, 20);
 	logthread_truncate(t->lt, 15);
@@ -281,6 +297,9 @@ START_TEST(cuts_in_order)
 	logthread_set_aside(t->lt, 0x1234);
 	WAIT(t, t->incarnation == 0x1234);
 	ck_assert_uint_eq(t->incarnation_end, 105);
+	ck_assert_int_eq(rlog_peek(t->dir, &rlog_posix, &disk, &mark), 0);
+	ck_assert(disk.incarnation == 0x1234 && disk.promise == 3);
+	ck_assert(disk.log_epoch == 0 && disk.log_matched == 0); /* nothing for `leash recover` to build upon */
 	t_free(t);
 }
 END_TEST
@@ -334,6 +353,70 @@ START_TEST(damage_found_while_running)
 	WAIT(t, t->durable == first + 49);
 	logthread_set_scrub_rate(t->lt, UINT64_C(1) << 40);
 	WAIT(t, (logthread_stats(t->lt, &s), s.scrub.last_damaged == 0 && s.scrub.last_records == first + 49));
+	t_free(t);
+}
+END_TEST
+
+static void on_keep(void *ctx, int error, struct drv_rec *const *recs, size_t n)
+{
+	struct t *t = ctx;
+
+	ck_assert(error == 0 && n <= ARRAY_SIZE(t->kept));
+	for (size_t i = 0; i < n; i++)
+		t->kept[i] = drv_rec_ref(recs[i]);
+	t->read_done = true;
+}
+
+/* In place, with the records as another node has them, while appends go on. */
+START_TEST(damage_is_repaired)
+{
+	struct logthread_stats s;
+	struct t *t = t_new();
+	leash_seq bad;
+
+	for (int i = 0; i < 20; i++)
+		append(t, 50);
+	WAIT(t, t->durable == 1000);
+	ck_assert_int_eq(logthread_read(t->lt, 1, KEPT, false, KEPT, 1 << 20, on_keep, t, NULL), 0);
+	WAIT(t, t->read_done);
+	flip_byte(t, 1, 4096 + 5000);
+	logthread_set_scrub_rate(t->lt, UINT64_C(1) << 40);
+	WAIT(t, t->n_damage > 0);
+	logthread_set_scrub_rate(t->lt, 0);
+	bad = t->damage.first;
+	ck_assert(bad > 1 && bad <= KEPT);
+	logthread_rebuild(t->lt, bad);
+	append(t, 10);
+	WAIT(t, t->n_rebuild == 1);
+	ck_assert(t->rebuild_outcome == 0 && t->rebuild_need == bad);
+	append(t, 10);
+	logthread_rebuild_put(t->lt, &t->kept[bad - 1], 1);
+	WAIT(t, t->n_rebuild == 2 && t->durable == 1020);
+	ck_assert(t->rebuild_outcome == 0 && t->rebuild_need == 0 && t->rebuilt.records == 1 && t->rebuilt.first == bad);
+	t->read_done = false;
+	ck_assert_int_eq(logthread_read(t->lt, 1, 1020, false, 1020, 1 << 24, on_read, t, NULL), 0);
+	WAIT(t, t->read_done);
+	ck_assert(t->read_error == 0 && t->read_first == 1 && t->read_last == 1020);
+	logthread_set_scrub_rate(t->lt, UINT64_C(1) << 40);
+	WAIT(t, (logthread_stats(t->lt, &s), s.scrub.last_damaged == 0 && s.scrub.last_records == 1020));
+	for (size_t i = 0; i < KEPT; i++)
+		drv_rec_unref(t->kept[i]);
+	t_free(t);
+}
+END_TEST
+
+START_TEST(a_cut_ends_a_repair)
+{
+	struct t *t = t_new();
+
+	append(t, 50);
+	WAIT(t, t->durable == 50);
+	flip_byte(t, 1, 4096 + 2000);
+	logthread_rebuild(t->lt, 1);
+	WAIT(t, t->n_rebuild == 1 && t->rebuild_need > 1);
+	logthread_reset(t->lt, 1, (struct leash_chain){ 0 });
+	WAIT(t, t->was_cut && t->n_rebuild == 2);
+	ck_assert_int_eq(t->rebuild_outcome, -ECANCELED);
 	t_free(t);
 }
 END_TEST
@@ -412,10 +495,93 @@ START_TEST(retention_keeps_what_is_needed)
 }
 END_TEST
 
+/* A record that cannot be the one, given by another node, does no harm. */
+START_TEST(a_false_record_is_refused)
+{
+	struct t *t = t_new();
+	struct drv_rec *rec;
+	static uint8_t body[6000];
+	struct rec_ident ident = { 0 };
+	struct rec_header h = { 0 };
+	leash_seq bad;
+
+	for (int i = 0; i < 20; i++)
+		append(t, 50);
+	WAIT(t, t->durable == 1000);
+	ck_assert_int_eq(logthread_read(t->lt, 1, KEPT, false, KEPT, 1 << 20, on_keep, t, NULL), 0);
+	WAIT(t, t->read_done);
+	flip_byte(t, 1, 4096 + 5000);
+	logthread_rebuild(t->lt, 1);
+	WAIT(t, t->n_rebuild == 1);
+	bad = t->rebuild_need;
+	ck_assert(bad > 1 && bad <= KEPT);
+	h = t->kept[bad - 1]->h;
+	h.body_bytes = sizeof body;
+	ck_assert_ptr_nonnull(rec = drv_rec_new(&h, &ident, (struct bytes){ body, sizeof body }));
+	rec->h.body_bytes = sizeof body;
+	logthread_rebuild_put(t->lt, &rec, 1);
+	WAIT(t, t->n_rebuild == 2);
+	logthread_rebuild(t->lt, 1);
+	append(t, 10);
+	WAIT(t, t->was_failed || t->durable == 1010);
+	ck_assert(!t->was_failed);
+	drv_rec_unref(rec);
+	for (size_t i = 0; i < KEPT; i++)
+		drv_rec_unref(t->kept[i]);
+	t_free(t);
+}
+END_TEST
+
+static leash_seq second_segment(const struct t *t)
+{
+	leash_seq first = 2;
+
+	for (char path[600]; first < t->made; first++) {
+		(void)snprintf(path, sizeof path, "%s/%020llu.seg", t->dir, (unsigned long long)first);
+		if (access(path, F_OK) == 0)
+			break;
+	}
+	return first;
+}
+
+/* Two rotten places; the lower one is repaired, the other is to be set aside. */
+START_TEST(one_repaired_one_set_aside)
+{
+	struct t *t = t_new();
+	leash_seq bad;
+
+	for (int i = 0; i < 20; i++)
+		append(t, 50);
+	WAIT(t, t->durable == 1000);
+	ck_assert_int_eq(logthread_read(t->lt, 1, KEPT, false, KEPT, 1 << 20, on_keep, t, NULL), 0);
+	WAIT(t, t->read_done);
+	flip_byte(t, 1, 4096 + 5000);
+	flip_byte(t, second_segment(t), 4096 + 5000);
+	logthread_set_scrub_rate(t->lt, UINT64_C(1) << 40);
+	WAIT(t, t->n_damage >= 2);
+	logthread_set_scrub_rate(t->lt, 0);
+	logthread_rebuild(t->lt, 1);
+	WAIT(t, t->n_rebuild == 1);
+	bad = t->rebuild_need;
+	logthread_rebuild_put(t->lt, &t->kept[bad - 1], 1);
+	WAIT(t, t->n_rebuild == 2 && t->rebuild_need == 0);
+	logthread_set_aside(t->lt, 77); /* what the state machine says when the other repair has failed */
+	WAIT(t, t->incarnation == 77);
+	ck_assert_uint_lt(t->incarnation_end, t->damage.first);
+	for (size_t i = 0; i < KEPT; i++)
+		drv_rec_unref(t->kept[i]);
+	t_free(t);
+}
+END_TEST
+
 UNIT_MAIN("logthread", {
 	tcase_add_test(tc, appends_reads_and_lasts);
 	tcase_add_test(tc, cuts_in_order);
 	tcase_add_loop_test(tc, damage_found_while_running, 0, 2);
+	tcase_add_test(tc, damage_is_repaired);
+	tcase_add_test(tc, a_false_record_is_refused);
+	tcase_add_test(tc, one_repaired_one_set_aside);
+	tcase_add_test(tc, a_cut_ends_a_repair);
 	tcase_add_test(tc, full_disk);
 	tcase_add_test(tc, a_failed_sync_is_final);
 	tcase_add_test(tc, a_hanging_sync_shows);

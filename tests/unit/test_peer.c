@@ -522,7 +522,7 @@ START_TEST(replica_that_makes_no_sense)
 	for (size_t i = 0; i < ARRAY_SIZE(m); i++)
 		m[i] = replica(REP_MSG_ACK);
 	m[0].type = (enum rep_msg_type)0;
-	m[1].type = (enum rep_msg_type)(REP_MSG_DAMAGED + 1);
+	m[1].type = (enum rep_msg_type)(REP_MSG_FETCHED + 1);
 	m[2].flags = REP_F_HEARS;      /* not an ACK's */
 	m[3].epoch = 0;
 	m[4].history = history;        /* not an ACK's */
@@ -889,7 +889,7 @@ int main(void)
 	tcase_add_test(t, hello_that_makes_no_sense);
 	tcase_add_test(t, hello_with_strings_at_their_bound);
 	tcase_add_test(t, reject_round_trip);
-	tcase_add_loop_test(t, replica_round_trip, REP_MSG_LEAD, REP_MSG_DAMAGED + 1);
+	tcase_add_loop_test(t, replica_round_trip, REP_MSG_LEAD, REP_MSG_FETCHED + 1);
 	tcase_add_test(t, replica_single_fields);
 	tcase_add_test(t, replica_that_makes_no_sense);
 	tcase_add_test(t, replica_hostile);

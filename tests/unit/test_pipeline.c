@@ -218,6 +218,32 @@ START_TEST(retarget_sends_all_unanswered_again_with_the_same_bytes)
 }
 END_TEST
 
+/* Founded anew: nothing that the former cluster may have goes to the new one, the rest in a new session. */
+START_TEST(another_cluster_gets_only_what_the_former_certainly_lacks)
+{
+	begin();
+	attach(1);
+	add("a");
+	add_own("x");
+	add_own("y");
+	result(1, 3, PEER_ST_HOLD); /* y is certainly nowhere */
+	add("b");
+	expect(">1 c1 s1.1o@100\n>2 c1 pay/x\n>3 c1 pay/y\n");
+	pipe_forsake(p);
+	expect("=a indoubt\n=x indoubt\n");
+	ck_assert_uint_eq(pipe_conn(p), 0);
+	result(1, 1, PEER_ST_OK); /* late */
+	pipe_attach(p, 2, &(struct pipe_limits){ 0 });
+	pipe_status(p, 2, false, 7, 2, 2, now_ns); /* its log is shorter than what was seen of the former */
+	pipe_pump(p, now_ns);
+	expect(">3 c2 pay/y\n>4 c2 s2.1o@7\n");
+	result(2, 3, PEER_ST_OK);
+	result(2, 4, PEER_ST_OK);
+	expect("=y ok 103\n=b ok 104\n");
+	end();
+}
+END_TEST
+
 START_TEST(late_refusals_count_only_while_nothing_was_sent_elsewhere)
 {
 	begin();
@@ -703,6 +729,7 @@ END_TEST
 UNIT_MAIN("pipeline", tcase_add_test(tc, good_weather);
 	tcase_add_test(tc, without_a_primary_they_wait_and_then_go_in_order);
 	tcase_add_test(tc, retarget_sends_all_unanswered_again_with_the_same_bytes);
+	tcase_add_test(tc, another_cluster_gets_only_what_the_former_certainly_lacks);
 	tcase_add_test(tc, late_refusals_count_only_while_nothing_was_sent_elsewhere);
 	tcase_add_test(tc, refusal_by_the_old_after_the_resend_changes_nothing);
 	tcase_add_test(tc, not_primary_keeps_all_until_there_is_a_target);

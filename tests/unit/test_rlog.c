@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "log/rlog_meta.h"
 #include "rlog_make.h"
 
 #define SEGMENT (4096 * 16)
@@ -270,6 +271,177 @@ START_TEST(old_segments_go)
 }
 END_TEST
 
+static void remove_file(const char *name)
+{
+	char path[400];
+
+	(void)snprintf(path, sizeof path, "%s/%s", dir, name);
+	ck_assert_int_eq(unlink(path), 0);
+}
+
+static void remove_segment(leash_seq first)
+{
+	char name[64];
+
+	(void)snprintf(name, sizeof name, "%020llu.seg", (unsigned long long)first);
+	remove_file(name);
+}
+
+/* Twenty appends: several segments. The first numbers of the second and third go to @ret_firsts. */
+static struct rlog *long_log(leash_seq ret_firsts[2])
+{
+	struct rlog_segment_info info;
+	struct rlog *l = open_log(NULL);
+
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(book_append(&book, l, 30, 500), 0);
+	ck_assert_int_eq(rlog_sync(l), 0);
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_int_eq(rlog_segment_info(l, i + 1, &info), 0);
+		ret_firsts[i] = info.first;
+	}
+	return l;
+}
+
+static void count_problem(const struct rlog_damage *d, void *arg)
+{
+	(void)d;
+	++*(size_t *)arg;
+}
+
+/* The log, closed, lacks its oldest segment, which began with @first: damage, set aside as a whole. */
+static void check_missing(leash_seq first, leash_seq last)
+{
+	const struct rlog_damage *d;
+	struct rlog_verify_result res;
+	struct rlog_state st;
+	char name[64];
+	size_t n = 0;
+	struct rlog *l;
+
+	ck_assert_int_eq(rlog_verify(dir, &rlog_posix, 0, count_problem, &n, &res), 0);
+	ck_assert_uint_ge(n, 1);
+	l = open_log(&st);
+	ck_assert(st.damaged);
+	d = rlog_damage_get(l, &n);
+	ck_assert_uint_eq(n, 1);
+	ck_assert_uint_eq(d->first, first);
+	ck_assert_uint_eq(d->last, last);
+	(void)snprintf(name, sizeof name, "%020llu.seg", (unsigned long long)first);
+	ck_assert_str_eq(d->path, name);
+	ck_assert_int_eq(rlog_set_damage_aside(l), 0);
+	ck_assert_uint_eq(rlog_start(l), 1);
+	ck_assert_uint_eq(rlog_end(l), 0);
+	rlog_close(l);
+	l = open_log(&st);
+	ck_assert(!st.damaged);
+	rlog_close(l);
+}
+
+START_TEST(a_missing_oldest_segment_is_damage)
+{
+	leash_seq firsts[2];
+
+	rlog_close(long_log(firsts));
+	remove_segment(1);
+	check_missing(1, firsts[0] - 1);
+}
+END_TEST
+
+START_TEST(so_it_is_behind_retention)
+{
+	leash_seq firsts[2];
+	struct rlog *l = long_log(firsts);
+
+	ck_assert_int_eq(rlog_retain(l, firsts[0]), 0);
+	rlog_close(l);
+	l = open_log(NULL);
+	ck_assert_uint_eq(rlog_start(l), firsts[0]);
+	rlog_close(l);
+	remove_segment(firsts[0]);
+	check_missing(firsts[0], firsts[1] - 1);
+}
+END_TEST
+
+START_TEST(so_it_is_when_there_is_no_other)
+{
+	struct rlog *l = open_log(NULL);
+
+	ck_assert_int_eq(book_append(&book, l, 5, 10), 0);
+	ck_assert_int_eq(rlog_sync(l), 0); /* and no mark yet */
+	rlog_close(l);
+	remove_segment(1);
+	check_missing(1, 0);
+}
+END_TEST
+
+START_TEST(so_it_is_in_a_fresh_copy)
+{
+	struct rlog *l = open_log(NULL);
+
+	ck_assert_int_eq(book_append(&book, l, 5, 10), 0);
+	ck_assert_int_eq(rlog_reset(l, 500, (struct leash_chain){ 3, 4 }), 0);
+	rlog_close(l);
+	remove_segment(500);
+	check_missing(500, 0);
+}
+END_TEST
+
+/* A log of old does not say where it begins: taken as it is, and noted from now on. */
+static void forget_start(void)
+{
+	_cleanup_(rlog_file_close) struct rlog_file f = RLOG_FILE_NULL;
+	struct rlog_marks m;
+
+	ck_assert_int_eq(rlog_marks_load(&rlog_posix, dir, true, &m), 0);
+	ck_assert_uint_ne(m.start, 0);
+	ck_assert_int_eq(rlog_file_open(&rlog_posix, dir, "mark", RLOG_OPEN_WRITE, &f), 0);
+	m.start = 0;
+	for (int i = 0; i < 2; i++) {
+		m.counter++;
+		ck_assert_int_eq(rlog_marks_store(&f, &m), 0);
+	}
+}
+
+START_TEST(a_log_of_old_learns_where_it_begins)
+{
+	leash_seq firsts[2];
+	struct rlog_state st;
+	struct rlog *l = long_log(firsts);
+
+	rlog_close(l);
+	forget_start();
+	remove_segment(1);
+	l = open_log(&st);
+	ck_assert(!st.damaged);
+	ck_assert_uint_eq(st.start, firsts[0]);
+	ck_assert_int_eq(rlog_mark(l, st.end), 0);
+	rlog_close(l);
+	remove_segment(firsts[0]);
+	check_missing(firsts[0], firsts[1] - 1);
+}
+END_TEST
+
+/* Retention writes the new start into both slots of the mark: either alone does not call its work damage. */
+START_TEST(retention_is_known_by_either_slot)
+{
+	_cleanup_(rlog_file_close) struct rlog_file f = RLOG_FILE_NULL;
+	leash_seq firsts[2];
+	struct rlog_state st;
+	struct rlog *l = long_log(firsts);
+
+	ck_assert_int_eq(rlog_mark(l, rlog_durable(l)), 0);
+	ck_assert_int_eq(rlog_retain(l, firsts[1]), 0);
+	rlog_close(l);
+	ck_assert_int_eq(rlog_file_open(&rlog_posix, dir, "mark", RLOG_OPEN_WRITE, &f), 0);
+	ck_assert_int_eq(rlog_file_write(&f, "rot", 3, 16 + RLOG_MARK_STRIDE * (uint64_t)_i), 0);
+	l = open_log(&st);
+	ck_assert(!st.damaged);
+	ck_assert_uint_eq(st.start, firsts[1]);
+	rlog_close(l);
+}
+END_TEST
+
 START_TEST(a_fresh_copy_starts_elsewhere)
 {
 	struct leash_chain base = { 3, 4 };
@@ -474,6 +646,12 @@ int main(void)
 	tcase_add_test(t, a_lost_meta_needs_an_operator);
 	tcase_add_test(t, a_cut_is_kept_in_a_side_file);
 	tcase_add_test(t, old_segments_go);
+	tcase_add_test(t, a_missing_oldest_segment_is_damage);
+	tcase_add_test(t, so_it_is_behind_retention);
+	tcase_add_test(t, so_it_is_when_there_is_no_other);
+	tcase_add_test(t, so_it_is_in_a_fresh_copy);
+	tcase_add_test(t, a_log_of_old_learns_where_it_begins);
+	tcase_add_loop_test(t, retention_is_known_by_either_slot, 0, 2);
 	tcase_add_test(t, a_fresh_copy_starts_elsewhere);
 	tcase_add_test(t, digests_are_made_again);
 	tcase_add_test(t, records_are_found_in_any_order);

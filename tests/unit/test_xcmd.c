@@ -362,6 +362,7 @@ static const struct {
 	{ "SELECT x", BAD_INT },
 	{ "SELECT 1", "ERR DB index is out of range" },
 	{ "SELECT -1", "ERR DB index is out of range" },
+	{ "SELECT 2147483648", "ERR value is out of range, value must between -2147483648 and 2147483647" },
 	{ "CLIENT", "ERR wrong number of arguments for 'client' command" },
 	{ "CLIENT FOO", "ERR unknown subcommand 'FOO'. Try CLIENT HELP." },
 	{ "CLIENT MAINT_NOTIFICATIONS ON", "ERR unknown subcommand 'MAINT_NOTIFICATIONS'. Try CLIENT HELP." },

@@ -56,7 +56,6 @@ static void set_aside(struct rep *r)
 	rep_unfollow(r);
 	r->want.log_epoch = r->want.log_matched = 0; /* no write that is still to come may bring them back (R9) */
 	r->damage.known = r->damage.verdict = false;
-	r->want.log_epoch = r->want.log_matched = 0; /* no write that is still to come may bring them back */
 	r->damage.aside = r->cutting = true;
 	(void)rep_act(r, REP_ACT_DAMAGED);
 }

@@ -195,8 +195,9 @@ static void tell_totals(const struct totals *t, unsigned failed)
 	printf("%" PRIu64 " appends (%" PRIu64 " sent again), %" PRIu64 " answered, %" PRIu64 " left in doubt with %" PRIu64
 	       " sessions, %" PRIu64 " reads, %" PRIu64 " records; %" PRIu64 " takeovers\n",
 		s->ops, s->retries, s->answers, s->given_up, s->sessions_lost, s->reads, s->records, s->takeovers);
-	printf("%" PRIu64 " faults (and %" PRIu64 " of single requests to etcd; %" PRIu64 " processes ended by an error):\n", s->faults,
-		s->txn_faults, s->failures);
+	printf("%" PRIu64 " faults (and %" PRIu64 " of single requests to etcd; %" PRIu64 " processes ended by an error, %" PRIu64
+	       " segments were repaired):\n",
+		s->faults, s->txn_faults, s->failures, s->repairs);
 	for (int i = 0; i < SIM_FAULTS; i++)
 		if (s->kinds[i])
 			printf("%12" PRIu64 " %s\n", s->kinds[i], sim_fault_name(i));

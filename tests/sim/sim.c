@@ -404,6 +404,7 @@ void sim_free(struct sim *s)
 		struct simnode *n = &s->nodes[i];
 
 		s->running = i;
+		n->dying = true;
 		node_free(n->node);
 		simdisk_free(n->disk);
 		free(n->acc.chain);

@@ -79,7 +79,8 @@ void *sim_image(struct sim *s, const char *node); /* copy of a data directory */
 void sim_image_free(void *image);
 void sim_restore_image(struct sim *s, const char *node, const void *image); /* of a crashed node */
 void sim_handover(struct sim *s, const char *node, const char *to);
-void sim_damage(struct sim *s, const char *node, leash_seq first); /* the scrub finds its log damaged from there on */
+void sim_rot(struct sim *s, const char *node, leash_seq seq);      /* this record is rotten, and a reader meets it */
+void sim_damage(struct sim *s, const char *node, leash_seq first); /* likewise, and nobody could repair it */
 
 /* Network. */
 void sim_cut(struct sim *s, const char *a, const char *b); /* both ways; b NULL: from all nodes */
@@ -115,8 +116,8 @@ const char *sim_trace(const struct sim *s);
  * answered, all logs equal. Aborts with seed and trace when a promise broke. */
 #define SIM_FAULTS 26
 struct sim_swarm_stats {
-	uint64_t steps, sim_ms, faults, takeovers, ops, answers, given_up, retries, reads, records, resets, trims;
-	uint64_t txn_faults, etcd_restores, sessions_lost, failures, incarnations;
+	uint64_t steps, sim_ms, faults, takeovers, ops, answers, given_up, retries, reads, records;
+	uint64_t txn_faults, etcd_restores, sessions_lost, failures, repairs;
 	uint64_t kinds[SIM_FAULTS];
 };
 const char *sim_fault_name(int kind);

@@ -263,13 +263,27 @@ static void spoil(struct simnode *n, leash_seq seq)
 	}
 }
 
+void sim_rot(struct sim *s, const char *node, leash_seq seq)
+{
+	struct simnode *n = simnode_enter(s, sim_index(s, node));
+	struct rlog_damage d = { .first = seq, .last = seq, .reason = "a test spoilt it" };
+
+	must(n);
+	tampered(n);
+	spoil(n, seq);
+	lt_damaged(n->lt, &d);
+}
+
 void sim_damage(struct sim *s, const char *node, leash_seq first)
 {
 	struct simnode *n = simnode_enter(s, sim_index(s, node));
-	struct rlog_damage d = { .first = first, .last = first, .reason = "a test spoilt it" };
+	struct rep_event ev = { .kind = REP_EV_DAMAGE, .seq = first };
 
 	must(n);
 	tampered(n);
 	spoil(n, first);
-	lt_damaged(n->lt, &d);
+	n->lt->damage[n->lt->n_damage++] = (struct rlog_damage){ .first = first, .last = first, .reason = "a test spoilt it" };
+	ev.now_ns = simclock_ns(n);
+	drv_event(n->node->drv, &ev);
+	node_kick(n->node);
 }

@@ -168,9 +168,26 @@ void diag_log_damaged(leash_seq end, const char *reason, leash_id new_incarnatio
 	sim_say(sim_world, running()->i, "sets damage aside, its log ends at %" PRIu64 " now: %s", end, reason);
 }
 
-void diag_damage_found(const char *path, uint64_t offset, leash_seq first, leash_seq last, const char *reason, bool primary)
+void diag_log_repaired(leash_seq seq, leash_seq first, leash_seq last, uint64_t records, const char *from)
 {
-	(void)primary;
+	sim_world->stats.repairs++;
+	sim_say(sim_world, running()->i, "has repaired the segment of %" PRIu64 ": %" PRIu64 " records of %" PRIu64 "..%" PRIu64
+		" from %s", seq, records, first, last, from);
+}
+
+void diag_repair_failed(leash_seq seq, const char *why, bool dormant, bool gives_up)
+{
+	sim_say(sim_world, running()->i, "cannot repair %" PRIu64 "%s%s: %s", seq, dormant ? ", dormant" : "",
+		gives_up ? ", gives up" : "", why);
+}
+
+void diag_log_dormant(leash_seq first, const char *reason)
+{
+	sim_say(sim_world, running()->i, "is dormant: damage from %" PRIu64 " on: %s", first, reason);
+}
+
+void diag_damage_found(const char *path, uint64_t offset, leash_seq first, leash_seq last, const char *reason)
+{
 	sim_say(sim_world, running()->i, "finds damage in %s at %" PRIu64 ", records %" PRIu64 "..%" PRIu64 ": %s", path, offset,
 		first, last, reason);
 }

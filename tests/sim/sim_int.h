@@ -65,7 +65,7 @@ struct account {
 struct logsim {
 	struct rlog_reader *reader;
 	struct rlog_scrub *scrub;
-	uint64_t reader_cuts, scrub_cuts, idle_gen;
+	uint64_t reader_cuts, scrub_cuts, idle_gen, opened;
 	struct lt_cmd *taken;     /* being carried out */
 	bool writing, reading, telling;
 };
@@ -74,7 +74,7 @@ struct simnode {
 	struct sim *s;
 	int i;
 	char name[8];
-	bool up, paused, etcd_cut, disk_frozen, leaving;
+	bool up, paused, etcd_cut, disk_frozen, leaving, dying;
 	uint32_t life; /* rises with each start: events of former lives are dropped */
 	struct simdisk *disk;
 	struct account acc;

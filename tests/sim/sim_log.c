@@ -21,6 +21,28 @@ static struct simnode *node_of(struct logthread *lt)
 	return NULL;
 }
 
+/* Of this opening of the log: a node may open it again without being started again. */
+static void log_timer(struct simnode *n, uint64_t after_ns, enum timer_kind kind)
+{
+	sim_timer(n->s, after_ns, kind, n->i, 0)->y = n->log.opened;
+}
+
+static void note_appends(struct simnode *n, const struct lt_cmd *q);
+
+/* A graceful end: what was taken, and what is queued. */
+static void carry_out_all(struct simnode *n)
+{
+	struct lt_cmd *q = n->log.taken ? TAKE(n->log.taken) : lt_take_cmds(n->lt);
+
+	for (; q; q = lt_take_cmds(n->lt)) {
+		note_appends(n, q);
+		lt_carry_out(n->lt, q); /* frees them, should it fail */
+	}
+	if (!n->lt->w.failed)
+		lt_maybe_mark(n->lt, true);
+	simlog_note(n);
+}
+
 /* ------------------------------------------------------------------------------------------------- instead of threads */
 
 int lt_threads_start(struct logthread *lt, struct event_base *base)
@@ -28,10 +50,11 @@ int lt_threads_start(struct logthread *lt, struct event_base *base)
 	struct simnode *n = (struct simnode *)(void *)base;
 
 	n->lt = lt;
-	n->log = (struct logsim){ 0 };
+	n->log = (struct logsim){ .opened = n->log.opened + 1 };
+	simlog_opened(n);
 	simlog_kick(n->s, n->i);
 	if (lt->scrub_rate)
-		(void)sim_timer(n->s, NS_PER_MS, T_SCRUB, n->i, 0);
+		log_timer(n, NS_PER_MS, T_SCRUB);
 	return 0;
 }
 
@@ -39,6 +62,9 @@ void lt_threads_stop(struct logthread *lt)
 {
 	struct simnode *n = node_of(lt);
 
+	if (!n->dying)
+		carry_out_all(n);
+	rlog_rebuild_free(TAKE(lt->w.rebuild));
 	while (n->log.taken) {
 		struct lt_cmd *c = n->log.taken;
 
@@ -47,7 +73,7 @@ void lt_threads_stop(struct logthread *lt)
 	}
 	rlog_reader_close(n->log.reader);
 	rlog_scrub_free(n->log.scrub);
-	n->log = (struct logsim){ 0 };
+	n->log = (struct logsim){ .opened = n->log.opened };
 	n->lt = NULL;
 }
 
@@ -58,7 +84,7 @@ void lt_wake_loop(struct logthread *lt)
 	if (n->log.telling)
 		return;
 	n->log.telling = true;
-	(void)sim_timer(n->s, sim_below(n->s, 20000), T_TOLD, n->i, 0);
+	log_timer(n, sim_below(n->s, 20000), T_TOLD);
 }
 
 void lt_wake_writer(struct logthread *lt)
@@ -75,12 +101,12 @@ void lt_wake_reader(struct logthread *lt)
 	if (n->log.reading)
 		return;
 	n->log.reading = true;
-	(void)sim_timer(n->s, MS / 20 + sim_below(n->s, MS / 2), T_READER, n->i, 0);
+	log_timer(n, MS / 20 + sim_below(n->s, MS / 2), T_READER);
 }
 
 void lt_wake_scrub(struct logthread *lt)
 {
-	(void)sim_timer(node_of(lt)->s, NS_PER_MS, T_SCRUB, node_of(lt)->i, 0);
+	log_timer(node_of(lt), NS_PER_MS, T_SCRUB);
 }
 
 /* --------------------------------------------------------------------------------------------------------- the writer */
@@ -94,6 +120,7 @@ void simlog_kick(struct sim *s, int i)
 		return;
 	t = sim_timer(s, 5000 + sim_below(s, 20000), T_WRITER, i, 0);
 	t->x = ++n->log.idle_gen;
+	t->y = n->log.opened;
 }
 
 static void look_again(struct sim *s, struct simnode *n, uint64_t after_ns)
@@ -101,6 +128,7 @@ static void look_again(struct sim *s, struct simnode *n, uint64_t after_ns)
 	struct timer *t = sim_timer(s, after_ns, T_WRITER, n->i, 0);
 
 	t->x = ++n->log.idle_gen;
+	t->y = n->log.opened;
 }
 
 static uint64_t disk_ns(struct sim *s, const struct simnode *n)
@@ -127,7 +155,7 @@ void simlog_note(struct simnode *n)
 	struct rlog *log = n->lt->w.log;
 	leash_seq durable = rlog_durable(log);
 
-	if (durable < n->acc.durable && n->lt->w.meta.incarnation != n->acc.meta.incarnation)
+	if (durable < n->acc.durable && (n->damaged || n->lt->w.meta.incarnation != n->acc.meta.incarnation))
 		n->acc.lost_end = MAX2(n->acc.lost_end, n->acc.durable);
 	n->acc.start = rlog_start(log);
 	n->acc.end = rlog_end(log);
@@ -164,7 +192,7 @@ static void on_writer(struct sim *s, struct timer *t)
 	if (n->log.taken) {
 		n->log.writing = true;
 		lt_op_begin(n->lt);
-		(void)sim_timer(s, disk_ns(s, n), T_WRITTEN, t->a, 0);
+		log_timer(n, disk_ns(s, n), T_WRITTEN);
 		return;
 	}
 	if (n->disk_frozen) {
@@ -186,7 +214,7 @@ static void on_written(struct sim *s, struct timer *t)
 	bool cuts;
 
 	if (n->disk_frozen) {
-		(void)sim_timer(s, 20 * MS, T_WRITTEN, t->a, 0);
+		log_timer(n, 20 * MS, T_WRITTEN);
 		return;
 	}
 	n->log.taken = NULL;
@@ -231,7 +259,7 @@ static void on_reader(struct sim *s, struct timer *t)
 	n->log.reading = false;
 	if (n->disk_frozen) {
 		n->log.reading = true;
-		(void)sim_timer(s, 20 * MS, T_READER, t->a, 0);
+		log_timer(n, 20 * MS, T_READER);
 		return;
 	}
 	r = lt_take_read(n->lt);
@@ -251,7 +279,7 @@ static void on_scrub(struct sim *s, struct timer *t)
 	if (!n->disk_frozen)
 		ns = lt_scrub_step(n->lt, n->log.scrub, &n->log.scrub_cuts);
 	if (ns != UINT64_MAX)
-		(void)sim_timer(s, MAX2(ns, NS_PER_MS), T_SCRUB, t->a, 0);
+		log_timer(n, MAX2(ns, NS_PER_MS), T_SCRUB);
 }
 
 /* The commit index goes back only with the log's end: room was missing, or damage was set aside. */
@@ -273,7 +301,7 @@ void simlog_timer(struct sim *s, struct timer *t)
 {
 	struct simnode *n = simnode_enter(s, t->a);
 
-	if (!n)
+	if (!n || t->y != n->log.opened)
 		return;
 	if (t->kind == T_WRITER) {
 		on_writer(s, t);
@@ -309,6 +337,7 @@ void simlog_opened(struct simnode *n)
 
 	simlog_note(n);
 	n->acc.unsure = n->acc.virgin = n->acc.cutting = false;
+	n->commit_seen = n->reader_high = 0;
 	other = n->acc.end >= n->acc.start && n->acc.chain[n->acc.end] != rlog_chain(log).lo;
 	if (other && !before.unsure && !before.tampered)
 		sim_broken(n->s, "%s opens its log with another record at %" PRIu64 " than it wrote", n->name, n->acc.end);

@@ -114,7 +114,7 @@ void simnode_start(struct sim *s, int i)
 	n->life++;
 	s->running = i;
 	n->paused = n->leaving = false;
-	n->commit_seen = n->reader_high = 0;
+	n->dying = false;
 	r = make_node(s, n, reason);
 	if (r != 0) {
 		sim_say(s, i, "does not start: %s", reason);
@@ -124,7 +124,6 @@ void simnode_start(struct sim *s, int i)
 		return;
 	}
 	n->up = true;
-	simlog_opened(n);
 	sim_say(s, i, "starts: log %" PRIu64 "..%" PRIu64 ", promise %" PRIu64, n->acc.start, n->acc.end, n->acc.meta.promise);
 	must(node_start(n->node) == 0);
 	meet_the_others(s, i);
@@ -138,7 +137,8 @@ void simnode_stop(struct sim *s, int i, enum sim_end how)
 
 	must(n->up);
 	s->running = i;
-	if (how != SIM_END_EXIT)
+	n->dying = how != SIM_END_EXIT;
+	if (n->dying)
 		simlog_crash(n);
 	node_free(n->node);
 	n->node = NULL;

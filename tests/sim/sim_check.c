@@ -119,7 +119,7 @@ void simcheck_commit(struct sim *s, int node, leash_seq commit)
 	for (from = commit; from > s->committed_end || (from > 0 && !s->committed[from].set); from--)
 		;
 	/* The chain covers all before it: where it is the same, so is the rest. */
-	if (from > 0 && from >= n->acc.start && s->committed[from].chain != chain_at(n, from))
+	if (from > 0 && from >= MAX2(n->acc.start, n->node->log_start) && s->committed[from].chain != chain_at(n, from))
 		sim_broken(s, "%s shows another record at committed position %" PRIu64, n->name, from);
 	for (leash_seq seq = from + 1; seq <= commit; seq++)
 		commit_first(s, node, seq);

@@ -170,7 +170,7 @@ void simfault_end_all(struct sim *s)
 				kinds[kind].end(s, n);
 		if (!simdisk_fault_hit(n->disk))
 			simdisk_fault_clear(n->disk);
-		n->clock_rate = 1.0;
+		simclock_set(n, 1.0, 0);
 	}
 	sim_say(s, -1, "everything heals");
 }

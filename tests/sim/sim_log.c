@@ -339,7 +339,7 @@ void simlog_opened(struct simnode *n)
 	n->acc.unsure = n->acc.virgin = n->acc.cutting = false;
 	n->commit_seen = n->reader_high = 0;
 	other = n->acc.end >= n->acc.start && n->acc.chain[n->acc.end] != rlog_chain(log).lo;
-	if (other && !before.unsure && !before.tampered)
+	if (other && !before.unsure && !before.tampered && !n->damaged)
 		sim_broken(n->s, "%s opens its log with another record at %" PRIu64 " than it wrote", n->name, n->acc.end);
 	if (other || before.unsure || before.tampered) {
 		for (leash_seq seq = n->acc.start; seq <= n->acc.end; seq++)

@@ -341,7 +341,7 @@ void simlog_opened(struct simnode *n)
 	other = n->acc.end >= n->acc.start && n->acc.chain[n->acc.end] != rlog_chain(log).lo;
 	if (other && !before.unsure && !before.tampered && !n->damaged)
 		sim_broken(n->s, "%s opens its log with another record at %" PRIu64 " than it wrote", n->name, n->acc.end);
-	if (other || before.unsure || before.tampered) {
+	if (other || before.unsure || before.tampered || n->damaged) {
 		for (leash_seq seq = n->acc.start; seq <= n->acc.end; seq++)
 			if (simlog_view(n, seq, &reader, &v))
 				n->acc.chain[seq] = v.h.chain.lo;

@@ -144,7 +144,7 @@ static uint64_t disk_ns(struct sim *s, const struct simnode *n)
 static void note_appends(struct simnode *n, const struct lt_cmd *q)
 {
 	for (; q; q = q->next)
-		for (size_t k = 0; k < q->n; k++) {
+		for (size_t k = 0; k < q->n && q->kind == LT_APPEND; k++) {
 			must(q->recs[k]->h.seq < SIM_LOG_MAX);
 			n->acc.chain[q->recs[k]->h.seq] = q->recs[k]->h.chain.lo;
 		}

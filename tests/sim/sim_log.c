@@ -40,6 +40,8 @@ static void carry_out_all(struct simnode *n)
 	}
 	if (!n->lt->w.failed)
 		lt_maybe_mark(n->lt, true);
+	n->acc.unsure |= n->lt->w.failed; /* what failed may be there or not */
+	n->acc.cutting |= n->lt->w.failed;
 	simlog_note(n);
 }
 

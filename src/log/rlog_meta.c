@@ -44,6 +44,7 @@ static void meta_encode(const struct rlog_meta *m, uint8_t page[RLOG_META_PAGE])
 	enc_u32le(&e, m->min_insync);
 	enc_u32le(&e, 0);
 	enc_u64le(&e, m->dedup_window);
+	enc_u64le(&e, m->log_matched);
 	must(enc_len(&e) > 0);
 	page_seal(page, RLOG_META_PAGE);
 }
@@ -64,6 +65,7 @@ static bool meta_decode(const uint8_t page[RLOG_META_PAGE], struct rlog_meta *re
 	m.min_insync = cur_u32le(&c);
 	(void)cur_u32le(&c);
 	m.dedup_window = cur_u64le(&c);
+	m.log_matched = cur_u64le(&c);
 	if (m.engine[LEASH_NAME_MAX] != '\0' || m.node[LEASH_NAME_MAX] != '\0' || !name_valid(m.engine) ||
 		!name_valid(m.node))
 		return false;

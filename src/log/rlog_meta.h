@@ -8,7 +8,7 @@
  *      8  64 bytes engine, 64 bytes node, zero-padded
  *    136  u64  cluster, incarnation, promise, promise_run, log_epoch, insync_version, etcd_revision, recovery
  *    200  u32  min_insync, 0
- *    208  u64  dedup_window
+ *    208  u64  dedup_window, log_matched
  *   4088  u64  XXH3-64 over all before it
  *
  * mark: two slots of 512 bytes in pages of their own, overwritten alternately (slot = counter modulo 2): a torn write

@@ -4,7 +4,8 @@
  *
  *  - the chain must close from record to record;
  *  - where the message meets this log's end, it must close with the driver's own chain. When it does not, and the
- *    record at the end itself is of another epoch, that is a conflict: R6 cuts. Else it is damage, here or there.
+ *    record at the end itself is of another epoch, that is a conflict: R6 cuts. When it begins behind the end with
+ *    another epoch, the end may be in conflict. Else it is damage, here or there.
  */
 #include "node/drv_int.h"
 
@@ -29,12 +30,15 @@ static bool conflict(const struct drv *d, const struct drv_rec *rec)
 	return mine && rec->h.epoch != mine;
 }
 
+/* Only what the primary of now says means anything: a former one may still send what is true in its own log only. */
 static void note_damage(struct drv *d, const struct rep_msg *m, leash_seq seq)
 {
 	struct rep_note note = { .kind = REP_NOTE_VIOLATION, .epoch = m->epoch, .seq = seq,
 		.text = "records do not continue this log although epoch and position fit: damage, here or at the "
 			"sender; not taken" };
 
+	if (m->epoch != rep_epoch(d->rep))
+		return;
 	d->io.note(d->io.ctx, &note);
 }
 
@@ -50,7 +54,9 @@ uint32_t drv_records_fit(struct drv *d, const struct rep_msg *m, struct drv_rec 
 	if (first == d->end + 1) {
 		if (rec_chain_follows(&recs[0]->h, d->chain))
 			return n;
-		note_damage(d, m, first);
+		/* What this log ends with may be an old tail that does not match: the record before, still to come, tells. */
+		if (rep_last_epoch(d->rep) == recs[0]->h.epoch)
+			note_damage(d, m, first);
 		return 0;
 	}
 	if (conflict(d, recs[d->end - first]) || leash_chain_eq(recs[d->end - first]->h.chain, d->chain))

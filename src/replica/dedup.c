@@ -35,6 +35,7 @@ struct dedup {
 	leash_seq base;       /* records base+1 .. end have entries */
 	leash_seq end;
 	leash_seq commit;
+	uint64_t log_time_ns; /* log time is at least this (dedup_pass()) */
 };
 
 #define DEDUP_RECORDS_MAX (UINT32_MAX / 4)
@@ -214,7 +215,7 @@ static bool past_time(const struct dedup *d, leash_seq seq)
 
 	if (d->conf.time_ns == 0)
 		return true;
-	now_ns = entry_of(d, d->commit)->log_time_ns;
+	now_ns = MAX2(entry_of(d, d->commit)->log_time_ns, d->log_time_ns);
 	then_ns = entry_of(d, seq)->log_time_ns;
 	return now_ns > then_ns && now_ns - then_ns > d->conf.time_ns;
 }
@@ -330,6 +331,13 @@ void dedup_cut(struct dedup *d, leash_seq seq)
 		undo_newest(d);
 	if (d->end > seq)
 		dedup_reset(d, seq + 1);
+	d->commit = MIN2(d->commit, seq); /* what was committed may be lost from this disk (R11) */
+}
+
+static void evict(struct dedup *d)
+{
+	while (d->base + 1 < d->commit && past_window(d, d->base + 1) && past_time(d, d->base + 1))
+		evict_oldest(d);
 }
 
 void dedup_commit(struct dedup *d, leash_seq seq)
@@ -338,8 +346,14 @@ void dedup_commit(struct dedup *d, leash_seq seq)
 	if (seq <= d->commit)
 		return;
 	d->commit = seq;
-	while (d->base + 1 < d->commit && past_window(d, d->base + 1) && past_time(d, d->base + 1))
-		evict_oldest(d);
+	evict(d);
+}
+
+void dedup_pass(struct dedup *d, uint64_t log_time_ns)
+{
+	d->log_time_ns = MAX2(d->log_time_ns, log_time_ns);
+	if (d->conf.time_ns && d->end - d->base >= d->cap)
+		evict(d);
 }
 
 uint64_t dedup_digest(const struct dedup *d)

@@ -58,6 +58,13 @@ void dedup_cut(struct dedup *d, leash_seq seq);
 /* Records up to @seq are committed: evicts what is past window and time. */
 void dedup_commit(struct dedup *d, leash_seq seq);
 
+/*
+ * It is @log_time_ns by now, as the primary counts it, whose next record will say so. A table that is full of what was
+ * young when the last record came would else be full for ever: nothing gets in, and so nothing makes it older. Until that
+ * next record the primary's table may be ahead of the others'.
+ */
+void dedup_pass(struct dedup *d, uint64_t log_time_ns);
+
 /* The oldest remembered record: retention keeps the log from here on. */
 leash_seq dedup_oldest(const struct dedup *d);
 

@@ -358,6 +358,8 @@ static void rep_drive(struct rep *r)
 	rep_drive_follow(r);
 	rep_drive_winner(r);
 	rep_drive_primary(r);
+	if (r->role == REP_ROLE_PRIMARY)
+		dedup_pass(r->dedup, rep_log_time(r));
 	rep_drive_election(r);
 	rep_drive_txn(r);
 	drive_meta(r);

@@ -373,5 +373,6 @@ void rep_on_full(struct rep *r, leash_seq seq)
 	r->end = seq;
 	r->durable = MIN2(r->durable, seq);
 	r->follow.matched = MIN2(r->follow.matched, seq);
+	r->commit = MIN2(r->commit, seq); /* a follower's may be ahead of its own disk */
 	r->full_ns = r->now_ns;
 }

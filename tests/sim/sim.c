@@ -20,6 +20,13 @@ uint64_t sim_below(struct sim *s, uint64_t n)
 	return n ? sim_rand(s) % n : 0;
 }
 
+leash_id sim_random_id(struct sim *s)
+{
+	leash_id id = sim_rand(s);
+
+	return id ? id : 1;
+}
+
 bool sim_chance(struct sim *s, double p)
 {
 	return (double)(sim_rand(s) >> 11) * 0x1p-53 < p;
@@ -63,6 +70,13 @@ static void sift_down(struct sim *s, size_t i)
 	}
 }
 
+/* Its .a is a node. */
+static bool of_a_node(enum timer_kind kind)
+{
+	return kind != T_OP_TRY && kind != T_SESSION_TRY && kind != T_SESSION_ARRIVE && kind != T_EXPIRY && kind != T_PEEK &&
+	       kind != T_SWARM;
+}
+
 /* The result is valid until the next timer is made. */
 struct timer *sim_timer(struct sim *s, uint64_t after_ns, enum timer_kind kind, int a, int b)
 {
@@ -72,7 +86,7 @@ struct timer *sim_timer(struct sim *s, uint64_t after_ns, enum timer_kind kind, 
 		must(s->heap);
 	}
 	s->heap[s->n_heap] = (struct timer){ .at_ns = s->now_ns + after_ns, .order = s->order++, .kind = kind, .a = a,
-		.b = b, .life = kind == T_OP_TRY || kind == T_SWARM || kind == T_EXPIRY ? 0 : s->nodes[a].life };
+		.b = b, .life = of_a_node(kind) ? s->nodes[a].life : 0 };
 	return &s->heap[sift_up(s, s->n_heap++)];
 }
 
@@ -81,8 +95,15 @@ static int target_of(const struct timer *t)
 {
 	switch (t->kind) {
 	case T_MSG: return t->b;
-	case T_TICK:
-	case T_LOGOP:
+	case T_LOOP:
+	case T_WRITER:
+	case T_WRITTEN:
+	case T_READER:
+	case T_SCRUB:
+	case T_TOLD:
+	case T_DIE:
+	case T_GONE:
+	case T_WRITABLE:
 	case T_LINK_DIAL:
 	case T_LINK_RESET:
 	case T_TXN_ANSWER:
@@ -95,9 +116,50 @@ static int target_of(const struct timer *t)
 	case T_EXPIRY:
 	case T_OP_TRY:
 	case T_OP_ANSWER:
-	case T_SWARM: return -1;
+	case T_SESSION_TRY:
+	case T_SESSION_ARRIVE:
+	case T_PEEK:
+	case T_SWARM:
+	case T_FAULT_ENDS:
+	case T_KINDS: return -1;
 	}
 	return -1;
+}
+
+/* Of a former life of the process: nobody is there to notice. */
+static bool stale(const struct sim *s, const struct timer *t)
+{
+	switch (t->kind) {
+	case T_LOOP:
+	case T_WRITER:
+	case T_WRITTEN:
+	case T_READER:
+	case T_SCRUB:
+	case T_TOLD:
+	case T_DIE:
+	case T_GONE:
+	case T_WRITABLE:
+	case T_LINK_DIAL:
+	case T_LINK_RESET:
+	case T_TXN_ANSWER:
+	case T_READ_ANSWER:
+	case T_WATCH:
+	case T_KEEPALIVE:
+	case T_ANNOUNCE:
+	case T_OP_ARRIVE: return t->life != s->nodes[t->a].life;
+	case T_MSG:
+	case T_TXN_APPLY:
+	case T_EXPIRY:
+	case T_OP_TRY:
+	case T_OP_ANSWER:
+	case T_SESSION_TRY:
+	case T_SESSION_ARRIVE:
+	case T_PEEK:
+	case T_SWARM:
+	case T_FAULT_ENDS:
+	case T_KINDS: break;
+	}
+	return false;
 }
 
 /* What happens to a paused process waits for it, in order. */
@@ -136,60 +198,72 @@ void sim_unstash(struct sim *s, int i)
 
 static void fire(struct sim *s, struct timer *t)
 {
+	if (stale(s, t)) {
+		s->stats.steps--;
+		return;
+	}
 	if (stash(s, t))
 		return;
 	switch (t->kind) {
-	case T_TICK:
-	case T_LOGOP:
-		simnode_timer(s, t);
-		break;
+	case T_LOOP: simenv_timer(s, t); break;
+	case T_WRITER:
+	case T_WRITTEN:
+	case T_READER:
+	case T_SCRUB:
+	case T_TOLD: simlog_timer(s, t); break;
+	case T_DIE:
+	case T_GONE: simnode_timer(s, t); break;
 	case T_MSG:
+	case T_WRITABLE:
 	case T_LINK_DIAL:
-	case T_LINK_RESET:
-		simnet_timer(s, t);
-		break;
+	case T_LINK_RESET: simnet_timer(s, t); break;
 	case T_TXN_APPLY:
 	case T_TXN_ANSWER:
 	case T_READ_ANSWER:
 	case T_WATCH:
 	case T_KEEPALIVE:
 	case T_EXPIRY:
-	case T_ANNOUNCE:
-		simetcd_timer(s, t);
-		break;
+	case T_ANNOUNCE: simcontrol_timer(s, t); break;
 	case T_OP_TRY:
 	case T_OP_ARRIVE:
-	case T_OP_ANSWER:
-		simclient_timer(s, t);
-		break;
+	case T_OP_ANSWER: simclient_timer(s, t); break;
+	case T_SESSION_TRY:
+	case T_SESSION_ARRIVE: simsession_timer(s, t); break;
+	case T_PEEK:
 	case T_SWARM:
-		simswarm_timer(s, t);
-		break;
+	case T_FAULT_ENDS: simfault_timer(s, t); break;
+	case T_KINDS: break;
 	}
 }
 
 static void free_timer_data(struct timer *t)
 {
-	if (t->kind == T_MSG && t->data) {
-		struct flight *f = t->data;
+	if (t->kind == T_MSG)
+		simnet_flight_free(t->data);
+	else
+		free(t->data);
+}
 
-		free(f->history);
-		free(f->recs);
-	}
-	free(t->data);
+bool sim_step(struct sim *s)
+{
+	struct timer t;
+
+	if (!s->n_heap)
+		return false;
+	t = s->heap[0];
+	s->heap[0] = s->heap[--s->n_heap];
+	sift_down(s, 0);
+	s->now_ns = MAX2(s->now_ns, t.at_ns);
+	s->stats.steps++;
+	fire(s, &t);
+	free_timer_data(&t);
+	return true;
 }
 
 static void run_until_ns(struct sim *s, uint64_t until_ns, bool (*cond)(struct sim *s))
 {
 	while (s->n_heap && s->heap[0].at_ns <= until_ns) {
-		struct timer t = s->heap[0];
-
-		s->heap[0] = s->heap[--s->n_heap];
-		sift_down(s, 0);
-		s->now_ns = MAX2(s->now_ns, t.at_ns);
-		s->stats.steps++;
-		fire(s, &t);
-		free_timer_data(&t);
+		(void)sim_step(s);
 		if (cond && cond(s))
 			return;
 	}
@@ -265,29 +339,59 @@ int sim_index(const struct sim *s, const char *node)
 
 /* ------------------------------------------------------------------------------------------------------ life of it */
 
+static void fill_in(struct sim_opts *o)
+{
+	static const struct sim_opts large = { .nodes = 3, .min_insync = 2, .dedup_window = 1000, .segment_bytes = 64 * 1024,
+		.cache_bytes = 1 << 20, .uncommitted_bytes = 1 << 20, .batch_bytes = 64 * 1024, .link_bytes = 1 << 20,
+		.uncommitted_max = 4096 };
+
+#define DEFAULT(what) o->what = o->what ? o->what : large.what
+	DEFAULT(nodes);
+	DEFAULT(min_insync);
+	DEFAULT(dedup_window);
+	DEFAULT(segment_bytes);
+	DEFAULT(cache_bytes);
+	DEFAULT(uncommitted_bytes);
+	DEFAULT(batch_bytes);
+	DEFAULT(link_bytes);
+	DEFAULT(uncommitted_max);
+#undef DEFAULT
+}
+
+static void make_node(struct sim *s, int i)
+{
+	struct simnode *n = &s->nodes[i];
+
+	n->s = s;
+	n->i = i;
+	n->clock_ref_ns = s->now_ns;
+	n->clock_ns = s->now_ns;
+	n->clock_rate = 1.0;
+	(void)snprintf(n->name, sizeof n->name, i ? "S%d" : "P1", i);
+	simdisk_node_init(n);
+}
+
 struct sim *sim_new(struct sim_opts opts)
 {
 	struct sim *s = calloc(1, sizeof *s);
 
 	must(s);
 	s->opts = opts;
-	s->opts.min_insync = opts.min_insync ? opts.min_insync : 2;
-	s->opts.dedup_window = opts.dedup_window ? opts.dedup_window : 1000;
-	s->n = opts.nodes ? opts.nodes : 3;
+	fill_in(&s->opts);
+	s->n = s->opts.nodes;
 	s->rng = opts.seed * 2654435761u + 12345;
 	s->now_ns = 1000 * MS;
 	s->ops = calloc(SIM_OPS_MAX, sizeof *s->ops);
 	s->committed = calloc(SIM_LOG_MAX, sizeof *s->committed);
+	s->cap_keys = 131072;
+	s->keys = calloc(s->cap_keys, sizeof *s->keys);
 	s->etcd.old = calloc(SIM_HISTORY_MAX, sizeof *s->etcd.old);
-	must(s->ops && s->committed && s->etcd.old);
+	must(s->ops && s->committed && s->etcd.old && s->keys);
 	s->etcd.now.revision = 1;
-	for (int i = 0; i < s->n; i++) {
-		struct simnode *n = &s->nodes[i];
-
-		(void)snprintf(n->name, sizeof n->name, i ? "S%d" : "P1", i);
-		n->disk.log = calloc(SIM_LOG_MAX, sizeof *n->disk.log);
-		must(n->disk.log);
-	}
+	memcpy(s->view.engine, "engine", 7);
+	simenv_init(s);
+	for (int i = 0; i < s->n; i++)
+		make_node(s, i);
 	for (int i = 0; i < s->n && !opts.no_start; i++)
 		simnode_start(s, i);
 	sim_timer(s, 500 * MS, T_EXPIRY, 0, 0);
@@ -297,21 +401,31 @@ struct sim *sim_new(struct sim_opts opts)
 void sim_free(struct sim *s)
 {
 	for (int i = 0; i < s->n; i++) {
-		rep_free(s->nodes[i].rep);
-		free(s->nodes[i].disk.log);
-		free(s->nodes[i].waiters);
-		for (size_t k = 0; k < s->nodes[i].n_stash; k++)
-			free_timer_data(&s->nodes[i].stash[k]);
-		free(s->nodes[i].stash);
+		struct simnode *n = &s->nodes[i];
+
+		s->running = i;
+		n->dying = true;
+		node_free(n->node);
+		simdisk_free(n->disk);
+		free(n->acc.chain);
+		for (size_t k = 0; k < n->n_stash; k++)
+			free_timer_data(&n->stash[k]);
+		free(n->stash);
 	}
 	for (size_t i = 0; i < s->n_heap; i++)
 		free_timer_data(&s->heap[i]);
+	simfault_free(s);
+	simnet_free();
 	free(s->heap);
 	free(s->ops);
+	free(s->attempts);
 	free(s->committed);
+	free(s->keys);
 	free(s->etcd.old);
+	free(s->etcd.leases);
 	buf_deinit(&s->trace);
 	free(s);
+	sim_world = NULL;
 }
 
 /* ------------------------------------------------------------------------------------------------ what is the case */
@@ -320,10 +434,13 @@ const char *sim_primary(const struct sim *s)
 {
 	int best = -1;
 
-	for (int i = 0; i < s->n; i++)
-		if (s->nodes[i].up && rep_role(s->nodes[i].rep) == REP_ROLE_PRIMARY &&
-			(best < 0 || rep_epoch(s->nodes[i].rep) > rep_epoch(s->nodes[best].rep)))
+	for (int i = 0; i < s->n; i++) {
+		const struct simnode *n = &s->nodes[i];
+
+		if (n->up && rep_role(simnode_rep(n)) == REP_ROLE_PRIMARY &&
+			(best < 0 || rep_epoch(simnode_rep(n)) > rep_epoch(simnode_rep(&s->nodes[best]))))
 			best = i;
+	}
 	return best < 0 ? NULL : s->nodes[best].name;
 }
 
@@ -333,13 +450,13 @@ const struct rep_status *sim_status(struct sim *s, const char *node)
 
 	if (!n->up)
 		return NULL;
-	rep_status(n->rep, s->now_ns, &n->status);
+	rep_status(simnode_rep(n), simclock_ns(n), &n->status);
 	return &n->status;
 }
 
 leash_seq sim_log_end(const struct sim *s, const char *node)
 {
-	return s->nodes[sim_index(s, node)].disk.end;
+	return s->nodes[sim_index(s, node)].acc.end;
 }
 
 const struct rep_insync *sim_insync(const struct sim *s)
@@ -352,20 +469,16 @@ uint32_t sim_notes(const struct sim *s, const char *node, enum rep_note_kind kin
 	return s->nodes[sim_index(s, node)].notes[kind];
 }
 
-static bool same_log(const struct simnode *a, const struct simnode *b)
-{
-	if (a->disk.end != b->disk.end)
-		return false;
-	for (leash_seq q = MAX2(a->disk.start, b->disk.start); q <= a->disk.end; q++)
-		if (a->disk.log[q].value != b->disk.log[q].value || a->disk.log[q].rec.epoch != b->disk.log[q].rec.epoch)
-			return false;
-	return true;
-}
-
+/* The chain covers everything before it. */
 bool sim_logs_equal(const struct sim *s)
 {
-	for (int i = 1; i < s->n; i++)
-		if (!same_log(&s->nodes[0], &s->nodes[i]))
+	const struct account *a = &s->nodes[0].acc;
+
+	for (int i = 1; i < s->n; i++) {
+		const struct account *b = &s->nodes[i].acc;
+
+		if (a->end != b->end || (a->end > 0 && a->end >= MAX2(a->start, b->start) && a->chain[a->end] != b->chain[b->end]))
 			return false;
+	}
 	return true;
 }

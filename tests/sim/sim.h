@@ -1,25 +1,28 @@
 /*
- * A cluster in virtual time: real state machines (src/replica) over a simulated disk, network and etcd, in one thread,
- * everything decided by one seed. For tests of the protocol's rules and, with random faults, for finding what breaks
- * them.
+ * A cluster in virtual time: real nodes (src/node above sockets and etcd, with src/replica, src/log, the driver and the
+ * work of the log thread) over a simulated disk, network and etcd, in one thread, everything decided by one seed. For
+ * tests of the protocol's rules and, with random faults, for finding what breaks them.
  *
  * What is simulated
- *   disk     appends become durable in order, each group after a delay; a crash keeps what was synced and any prefix of
- *            what was written behind it; metadata is atomic
+ *   disk     simdisk.h: sectors, a page cache, names that are not durable before their directory is synced. What the log
+ *            thread takes is written when the disk's time has passed; a crash comes between any two calls or inside one
  *   network  one connection per ordered pair; messages of a connection arrive in order or not at all; what is in flight
- *            on an old connection may arrive after the new one has opened; a partition eats messages, and connections
- *            that lost one never carry another; a dead process refuses, a dead or cut-off host stays silent
+ *            on an old connection may arrive after the new one has opened, and once more; a partition eats messages, and
+ *            connections that lost one never carry another; a dead process refuses, a dead or cut-off host stays silent
  *   etcd     linearizable transactions, leases, one watch per node (late, never out of order), stale reads; requests
  *            may be lost before or after they took effect, or take effect seconds late
- *   clients  appends with ids, sent again and again to whoever may lead until answered
+ *   clocks   each node has its own, of its own rate
+ *   clients  appends with ids, numbers of a producer, gateways' sessions, sent again and again to whoever may lead until
+ *            answered; readers
  *
  * What is checked after every step (sim_check.c): one owner per epoch; a committed position holds the same record
- * wherever it is committed; no id twice among them; an answer names a committed position with the client's own record,
- * the same for each retry; what was answered is on the disk of min_insync nodes. A broken promise prints seed and trace
- * and aborts.
+ * wherever it is committed, shown or read; no id twice among them; an answer names a committed position with the client's
+ * own record, the same for each retry; what is answered is on the disk of min_insync nodes; whoever is in the in-sync set
+ * has all that is committed on its disk; a log that is opened holds what was synced, and no promise is forgotten. At rest:
+ * everything answered, all logs equal byte for byte. A broken promise prints seed and trace and aborts.
  *
- * Faults stay within what a cluster must survive: no disk loses what it synced, unless a test says so (sim_wipe,
- * sim_damage) or one of a cluster in which everybody has everything is damaged (sim_swarm.c).
+ * Faults stay within what a cluster must survive: a disk loses what it synced only when a test says so, or one of a
+ * cluster in which everybody has everything (sim_fault.c).
  */
 #ifndef LEASH_TESTS_SIM_H
 #define LEASH_TESTS_SIM_H
@@ -37,6 +40,13 @@ struct sim_opts {
 	uint64_t dedup_window; /* default 1000 */
 	bool verbose;       /* trace to stderr as it happens */
 	bool no_start;      /* nodes are started by the test */
+	uint64_t max_faults; /* swarm: fewer than these; 0 = any number */
+
+	/* sizes of a node; 0 = large enough not to be felt */
+	uint64_t segment_bytes, reserve_bytes, retention_bytes, retention_time_ns, scrub_rate;
+	uint64_t dedup_time_ns, dedup_records_max;
+	uint64_t cache_bytes, uncommitted_bytes, batch_bytes, link_bytes;
+	uint32_t uncommitted_max;
 };
 
 struct sim;
@@ -58,17 +68,19 @@ bool sim_conflict(const struct sim *s, int op);    /* answered: same id, other p
 int sim_append_once(struct sim *s, const char *node, const char *id, const char *value);
 
 /* Processes. */
-void sim_crash(struct sim *s, const char *node);  /* kill -9 and power loss of the unsynced */
+void sim_crash(struct sim *s, const char *node);  /* the power fails: what was not synced is lost, in any part */
 void sim_start(struct sim *s, const char *node);
 void sim_pause(struct sim *s, const char *node);
 void sim_resume(struct sim *s, const char *node);
 void sim_wipe(struct sim *s, const char *node);   /* of a crashed node: the data directory is gone */
 void sim_freeze_disk(struct sim *s, const char *node, bool frozen); /* writes hang */
 void sim_disk_full(struct sim *s, const char *node); /* what is not synced yet found no room */
-void *sim_image(struct sim *s, const char *node); /* copy of a data directory (free()) */
+void *sim_image(struct sim *s, const char *node); /* copy of a data directory */
+void sim_image_free(void *image);
 void sim_restore_image(struct sim *s, const char *node, const void *image); /* of a crashed node */
 void sim_handover(struct sim *s, const char *node, const char *to);
-void sim_damage(struct sim *s, const char *node, leash_seq first); /* the scrub finds its log damaged from there on */
+void sim_rot(struct sim *s, const char *node, leash_seq seq);      /* this record is rotten, and a reader meets it */
+void sim_damage(struct sim *s, const char *node, leash_seq first); /* likewise, and nobody could repair it */
 
 /* Network. */
 void sim_cut(struct sim *s, const char *a, const char *b); /* both ways; b NULL: from all nodes */
@@ -85,6 +97,7 @@ void sim_etcd_down(struct sim *s, bool down);
 void sim_etcd_wipe(struct sim *s);
 void *sim_etcd_backup(struct sim *s); /* free() it */
 void sim_etcd_restore(struct sim *s, const void *backup);
+void sim_settings(struct sim *s, bool paused, const char *drained); /* an operator's; NULL: none is */
 void sim_expire_lease(struct sim *s, const char *node);
 void sim_recover(struct sim *s, const char *node); /* what `leash recover` writes, choosing this node */
 
@@ -101,9 +114,14 @@ const char *sim_trace(const struct sim *s);
 
 /* Random faults (swarm) for @ms with clients running, then everything heals and must come to rest: all operations
  * answered, all logs equal. Aborts with seed and trace when a promise broke. */
+#define SIM_FAULTS 26
 struct sim_swarm_stats {
-	uint64_t steps, faults, takeovers, answers, retries;
+	uint64_t steps, sim_ms, faults, takeovers, ops, answers, given_up, retries, reads, records;
+	uint64_t txn_faults, etcd_restores, sessions_lost, failures, repairs;
+	uint64_t kinds[SIM_FAULTS];
 };
+const char *sim_fault_name(int kind);
+struct sim_opts sim_swarm_opts(uint64_t seed); /* a cluster as the seed has it */
 struct sim_swarm_stats sim_swarm(struct sim *s, uint64_t ms);
 
 #endif

@@ -6,22 +6,65 @@
 
 #define RETRY_NS (400 * MS)
 
+/* ----------------------------------------------------------------------------------------------------------- bodies */
+
+void simclient_body(const struct op *o, struct buf *out)
+{
+	static const uint8_t filler[512];
+	struct rec_body b = { .id_kind = o->kind, .n = o->n, .birth = o->birth };
+	struct bytes pairs[4] = { { (const uint8_t *)"v", 1 }, { (const uint8_t *)o->value, strlen(o->value) },
+		{ (const uint8_t *)"f", 1 }, { filler, o->filler_bytes } };
+
+	if (o->kind == REC_ID_SESSION && o->n == 1)
+		b.flags = REC_F_OPEN;
+	if (o->kind == REC_ID_OPAQUE || o->kind == REC_ID_AUTO || o->kind == REC_ID_SEQ)
+		b.producer = (struct bytes){ (const uint8_t *)o->producer, strlen(o->producer) };
+	if (o->kind == REC_ID_OPAQUE)
+		b.id = (struct bytes){ (const uint8_t *)o->name, strlen(o->name) };
+	must(rec_body_encode(out, &b, o->kind == REC_ID_SESSION ? o->session : 0, pairs, o->filler_bytes ? 2 : 1) == 0);
+}
+
+static void describe(struct op *o)
+{
+	struct buf out = BUF_NULL;
+	struct rec_body b;
+
+	simclient_body(o, &out);
+	must(rec_body_decode((struct bytes){ buf_head(&out), buf_len(&out) }, &b) == 0);
+	o->body_hash = rec_body_hash((struct bytes){ buf_head(&out), buf_len(&out) });
+	o->key = simcheck_key(&b);
+	buf_deinit(&out);
+}
+
+int simclient_op(struct sim *s, struct op o)
+{
+	must(s->n_ops < SIM_OPS_MAX);
+	describe(&o);
+	o.commit_when_asked = s->committed_end;
+	s->ops[s->n_ops] = o;
+	s->n_open += !o.once;
+	s->stats.ops++;
+	return s->n_ops++;
+}
+
 static int new_op(struct sim *s, const char *node, const char *id, const char *value, bool once)
 {
 	const char *slash = strchr(id, '/');
-	struct op *o = &s->ops[s->n_ops];
+	struct op o = { .once = once, .last_node = node ? sim_index(s, node) : -1, .kind = REC_ID_OPAQUE, .after = -1 };
+	int k;
 
-	must(s->n_ops < SIM_OPS_MAX && slash);
-	*o = (struct op){ .once = once, .last_node = node ? sim_index(s, node) : -1, .value = hash_64(value, strlen(value), 7) };
-	(void)snprintf(o->id, sizeof o->id, "%s", id);
-	o->ident = (struct rec_ident){ .kind = REC_ID_OPAQUE, .key = hash_128(id, strlen(id), 1), .payload = o->value };
+	must(slash && strlen(id) < sizeof o.id);
+	strcpy(o.id, id);
+	(void)snprintf(o.producer, sizeof o.producer, "%.*s", (int)(slash - id), id);
+	(void)snprintf(o.name, sizeof o.name, "%.15s", slash + 1);
+	(void)snprintf(o.value, sizeof o.value, "%.23s", value);
 	if (strncmp(id, "seq-", 4) == 0) { /* IDMPSEQ: "seq-<producer>/<n>" */
-		o->ident.kind = REC_ID_SEQ;
-		o->ident.owner = hash_64(id, (size_t)(slash - id), 3);
-		o->ident.n = strtoull(slash + 1, NULL, 10);
+		o.kind = REC_ID_SEQ;
+		o.n = strtoull(slash + 1, NULL, 10);
 	}
-	(void)sim_timer(s, 0, T_OP_TRY, s->n_ops, 0);
-	return s->n_ops++;
+	k = simclient_op(s, o);
+	(void)sim_timer(s, 0, T_OP_TRY, k, 0);
+	return k;
 }
 
 int sim_append(struct sim *s, const char *node, const char *id, const char *value)
@@ -44,56 +87,18 @@ bool sim_conflict(const struct sim *s, int op)
 	return s->ops[op].answered && s->ops[op].conflict;
 }
 
-static void answer(struct sim *s, int node, int op, leash_seq seq, bool conflict)
+/* --------------------------------------------------------------------------------------------------------- attempts */
+
+int simclient_attempt(struct sim *s, int op, int node, int session)
 {
-	struct timer *t;
-
-	simcheck_answer(s, op, seq, conflict);
-	t = sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ANSWER, node, op);
-	t->x = seq;
-	t->y = conflict;
-}
-
-static void wait_for(struct sim *s, int node, int op, leash_seq seq, bool conflict)
-{
-	struct simnode *n = &s->nodes[node];
-
-	if (seq <= rep_commit(n->rep)) {
-		answer(s, node, op, seq, conflict);
-		return;
+	if (s->n_attempts == s->cap_attempts) {
+		s->cap_attempts = MAX2(2 * s->cap_attempts, 1024);
+		s->attempts = realloc(s->attempts, (size_t)s->cap_attempts * sizeof *s->attempts);
+		must(s->attempts);
 	}
-	if (n->n_waiters == n->cap_waiters) {
-		n->cap_waiters = MAX2(2 * n->cap_waiters, (size_t)64);
-		n->waiters = realloc(n->waiters, n->cap_waiters * sizeof *n->waiters);
-		must(n->waiters);
-	}
-	n->waiters[n->n_waiters++] = (struct waiter){ .op = op, .seq = seq, .conflict = conflict };
-}
-
-void simclient_commit(struct sim *s, int node, leash_seq seq)
-{
-	struct simnode *n = &s->nodes[node];
-	size_t k = 0;
-
-	for (size_t i = 0; i < n->n_waiters; i++) {
-		if (n->waiters[i].seq <= seq)
-			answer(s, node, n->waiters[i].op, n->waiters[i].seq, n->waiters[i].conflict);
-		else
-			n->waiters[k++] = n->waiters[i];
-	}
-	n->n_waiters = k;
-}
-
-/* Unknown outcome: the clients' own retries settle it. */
-void simclient_lost(struct sim *s, int node)
-{
-	s->nodes[node].n_waiters = 0;
-}
-
-void simclient_room(struct sim *s, int node)
-{
-	(void)s;
-	(void)node; /* who was refused comes again by itself */
+	s->attempts[s->n_attempts] = (struct attempt){ .op = op, .node = node, .life = s->nodes[node].life, .pending = true,
+		.session = session };
+	return s->n_attempts++;
 }
 
 static void on_try(struct sim *s, struct timer *t)
@@ -101,13 +106,16 @@ static void on_try(struct sim *s, struct timer *t)
 	struct op *o = &s->ops[t->a];
 	int node = o->last_node;
 
-	if (o->answered)
+	if (o->answered || o->given_up || (o->after >= 0 && !s->ops[o->after].answered && !s->ops[o->after].given_up)) {
+		if (!o->answered && !o->given_up)
+			(void)sim_timer(s, 20 * MS + sim_below(s, 50 * MS), T_OP_TRY, t->a, 0);
 		return;
-	if (o->attempt++ && o->once)
+	}
+	if (o->attempts++ && o->once)
 		return;
-	if (o->attempt > 1)
+	if (o->attempts > 1)
 		s->stats.retries++;
-	if (node < 0 || o->attempt > 1) {
+	if (node < 0 || o->attempts > 1) {
 		const char *p = sim_primary(s);
 
 		node = p && sim_chance(s, 0.8) ? sim_index(s, p) : (int)sim_below(s, (uint64_t)s->n);
@@ -118,45 +126,86 @@ static void on_try(struct sim *s, struct timer *t)
 
 static void on_arrive(struct sim *s, struct timer *t)
 {
-	struct simnode *n = &s->nodes[t->a];
-	struct op *o = &s->ops[t->b];
-	struct rep_verdict v;
-	struct simrec rec;
+	struct simnode *n = simnode_enter(s, t->a);
+	struct buf body = BUF_NULL;
+	int k;
 
-	if (!n->up || n->life != t->life)
+	if (!n || n->life != t->life)
 		return;
-	v = rep_submit(n->rep, &o->ident, 100, s->now_ns);
-	switch (v.kind) {
-	case REP_V_NEW:
-		rec = (struct simrec){ .rec = v.rec, .value = o->value };
-		simnode_append(s, t->a, &rec);
-		wait_for(s, t->a, t->b, v.seq, false);
-		break;
-	case REP_V_KNOWN:
-	case REP_V_CONFLICT:
-		wait_for(s, t->a, t->b, v.seq, v.kind == REP_V_CONFLICT);
-		break;
-	case REP_V_NOT_PRIMARY:
-	case REP_V_HOLD:
-	case REP_V_UNKNOWN_SESSION:
-	case REP_V_SESSION_ORDER:
-	case REP_V_OLD:
-	case REP_V_FULL:
-		break;
+	simclient_body(&s->ops[t->b], &body);
+	k = simclient_attempt(s, t->b, t->a, -1);
+	node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) }, (void *)(uintptr_t)(k + 1));
+	if (s->swarming && s->attempts[k].pending && sim_chance(s, 0.02)) { /* the connection breaks */
+		s->attempts[k].pending = false;
+		node_forget(n->node, (void *)(uintptr_t)(k + 1));
 	}
+	buf_deinit(&body);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- answers */
+
+void simclient_give_up(struct sim *s, int op)
+{
+	struct op *o = &s->ops[op];
+
+	if (o->answered || o->given_up)
+		return;
+	o->given_up = true;
+	s->n_open -= !o->once;
+	s->stats.given_up++;
+}
+
+void simclient_done(struct sim *s, int op, leash_seq seq, bool conflict)
+{
+	struct op *o = &s->ops[op];
+
+	if (o->answered)
+		return;
+	if (o->given_up)
+		s->stats.given_up--;
+	else
+		s->n_open -= !o->once;
+	o->given_up = false;
+	o->answered = true;
+	o->seq = seq;
+	o->conflict = conflict;
+	s->stats.answers++;
+}
+
+void simclient_node_answer(struct sim *s, int node, void *waiter, const struct drv_answer *a)
+{
+	struct attempt *at = &s->attempts[(uintptr_t)waiter - 1];
+	struct op *o = &s->ops[at->op];
+	bool there = a->kind == DRV_ANS_OK || a->kind == DRV_ANS_KNOWN || a->kind == DRV_ANS_CONFLICT;
+	struct timer *t;
+
+	must(at->pending && at->node == node);
+	at->pending = false;
+	if (there && a->seq > s->nodes[node].commit_seen)
+		simcheck_commit(s, node, rep_commit(simnode_rep(&s->nodes[node]))); /* readers hear of it a moment later */
+	if (there)
+		simcheck_answer(s, at->op, a->seq, a->kind == DRV_ANS_CONFLICT);
+	if (a->kind == DRV_ANS_TOO_BIG || a->kind == DRV_ANS_INVALID)
+		sim_broken(s, "%s refuses %s as malformed", s->nodes[node].name, o->id);
+	if (at->session >= 0) {
+		simsession_answer(s, at, a);
+		return;
+	}
+	if (a->kind == DRV_ANS_OLD && o->kind == REC_ID_SEQ && !o->answered)
+		sim_broken(s, "%s was sent in order and never answered, but is refused as old", o->id);
+	if (!there || (s->swarming && sim_chance(s, 0.01))) /* lost */
+		return;
+	t = sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ANSWER, node, at->op);
+	t->x = a->seq;
+	t->y = a->kind == DRV_ANS_CONFLICT;
 }
 
 static void on_answer(struct sim *s, struct timer *t)
 {
-	struct op *o = &s->ops[t->b];
-
-	if (o->answered)
+	if (s->ops[t->b].answered)
 		return;
-	o->answered = true;
-	o->seq = t->x;
-	o->conflict = t->y;
-	s->stats.answers++;
-	sim_say(s, t->a, "answers %s: %" PRIu64 "%s", o->id, o->seq, o->conflict ? ", conflict" : "");
+	simclient_done(s, t->b, t->x, t->y);
+	sim_say(s, t->a, "answers %s: %" PRIu64 "%s", s->ops[t->b].id, t->x, t->y ? ", conflict" : "");
 }
 
 void simclient_timer(struct sim *s, struct timer *t)

@@ -1,41 +1,44 @@
-/* Inside of the simulator. */
+/*
+ * Inside of the simulator.
+ *
+ *     sim.c          time, randomness, trace, what is the case
+ *     sim_env.c      what the node's code meets instead of the kernel and libevent: clocks, random ids, timers, messages
+ *     sim_node.c     a node's process: start, death, what comes in
+ *     sim_log.c      its log threads, stepped
+ *     sim_disk.c     its disk: the account of what must be on it, and what can be done to it
+ *     sim_net.c      connections and messages
+ *     sim_etcd.c     etcd
+ *     sim_control.c  etcd as a node sees it: answers, watch, lease (instead of src/node/control.c)
+ *     sim_client.c   appends with ids
+ *     sim_session.c  gateways' sessions
+ *     sim_reader.c   readers
+ *     sim_check.c    the promises
+ *     sim_fault.c    random faults: which and when; sim_fault_world.c, sim_fault_disk.c: what they do
+ *     sim_swarm.c    a whole run of them
+ */
 #ifndef LEASH_TESTS_SIM_INT_H
 #define LEASH_TESTS_SIM_INT_H
 
 #include "base/buf.h"
+#include "node/lt_int.h"
+#include "node/node_int.h"
 #include "tests/sim/sim.h"
+#include "tests/sim/simdisk.h"
 
-#define SIM_OPS_MAX     20000
-#define SIM_LOG_MAX     40000
-#define SIM_HISTORY_MAX 64 /* old pictures of etcd kept for stale reads */
-#define SIM_STREAM_BATCH 8
-
-struct simrec {
-	struct rep_rec rec;
-	uint64_t value; /* stands for the body */
-};
-
-/* What survives a crash. */
-struct simdisk_state {
-	bool exists;
-	struct rep_meta meta;
-	leash_seq start, end;     /* records start..end are in the file */
-	leash_seq synced;         /* and durable up to here */
-	struct simrec *log;       /* log[seq % SIM_LOG_MAX] is too clever: log[seq] */
-};
-
-enum logop_kind { LOGOP_SYNC, LOGOP_META, LOGOP_CUT, LOGOP_RESET, LOGOP_ASIDE };
-struct logop {
-	enum logop_kind kind;
-	leash_seq seq;
-	uint64_t ticket;
-	struct rep_meta meta;
-};
-#define LOGOPS_MAX 4096
+#define SIM_OPS_MAX      20000
+#define SIM_LOG_MAX      60000
+#define SIM_HISTORY_MAX  64 /* old pictures of etcd kept for stale reads */
+#define SIM_SESSIONS_MAX 4
+#define SIM_SESSION_OPS  64 /* unanswered, of a session */
+#define SIM_DIR          "/log"
 
 enum timer_kind {
-	T_TICK, T_MSG, T_LINK_DIAL, T_LINK_RESET, T_LOGOP, T_TXN_APPLY, T_TXN_ANSWER, T_READ_ANSWER, T_WATCH,
-	T_KEEPALIVE, T_EXPIRY, T_ANNOUNCE, T_OP_TRY, T_OP_ARRIVE, T_OP_ANSWER, T_SWARM,
+	T_LOOP,                                          /* a timer of the node's own loop: .y is the event, .x its count */
+	T_WRITER, T_WRITTEN, T_READER, T_SCRUB, T_TOLD,  /* the log's threads */
+	T_DIE, T_GONE,                                   /* the process ends by itself */
+	T_MSG, T_WRITABLE, T_LINK_DIAL, T_LINK_RESET,
+	T_TXN_APPLY, T_TXN_ANSWER, T_READ_ANSWER, T_WATCH, T_KEEPALIVE, T_EXPIRY, T_ANNOUNCE,
+	T_OP_TRY, T_OP_ARRIVE, T_OP_ANSWER, T_SESSION_TRY, T_SESSION_ARRIVE, T_PEEK, T_SWARM, T_FAULT_ENDS, T_KINDS,
 };
 
 struct timer {
@@ -47,43 +50,53 @@ struct timer {
 	void *data;        /* owned */
 };
 
-struct stream {
-	bool active;
-	leash_seq next;
+/* What must be on a node's disk, kept beside it. */
+struct account {
+	uint64_t *chain;          /* low half, of each record that was written: chain[seq] */
+	leash_seq start, end, durable;
+	struct rlog_meta meta;
+	leash_seq lost_end;       /* had been durable up to here before a fault of the disk took it */
+	bool virgin;              /* nothing was ever there */
+	bool unsure;              /* a crash fell into an operation */
+	bool cutting;             /* which may have been a cut */
+	bool tampered;            /* a fault that may cost what was durable */
 };
 
-struct waiter {
-	int op;
-	leash_seq seq;
-	bool conflict;
-	uint64_t attempt;
+struct logsim {
+	struct rlog_reader *reader;
+	struct rlog_scrub *scrub;
+	uint64_t reader_cuts, scrub_cuts, idle_gen, opened;
+	struct lt_cmd *taken;     /* being carried out */
+	bool writing, reading, telling;
 };
 
 struct simnode {
+	struct sim *s;
+	int i;
 	char name[8];
-	bool up, paused, etcd_cut, disk_frozen;
+	bool up, paused, etcd_cut, disk_frozen, leaving, dying;
 	uint32_t life; /* rises with each start: events of former lives are dropped */
-	struct simdisk_state disk;
+	struct simdisk *disk;
+	struct account acc;
+
+	/* its clock */
+	uint64_t clock_ns, clock_ref_ns; /* shows clock_ns at ref */
+	double clock_rate;
+	int64_t real_off_ns;
 
 	/* of the process */
-	struct rep *rep;
+	struct node *node;
+	struct logthread *lt;
+	struct logsim log;
+	struct control *control;
 	struct rep_status status;
-	leash_id run;
+	leash_seq commit_seen, reader_high;
 	uint64_t conns;
-	struct stream streams[SIM_NODES_MAX];
-	struct logop ops[LOGOPS_MAX];
-	uint32_t op_head, op_tail;
-	bool op_busy;
-	struct waiter *waiters;
-	size_t n_waiters, cap_waiters;
-	leash_seq commit_seen;
-	leash_seq damage_first; /* known to be damaged from here on; 0: nothing is */
-	leash_seq lost_end;     /* had been durable up to here before damage was set aside */
 
-	/* etcd client */
-	uint64_t lease;
-	bool announce_busy, read_busy, announce_again;
-	bool watch_busy;
+	bool damaged;              /* its disk was damaged, and is not known yet to be whole again */
+	bool log_whole;            /* but its records are: only the metadata is not */
+	uint32_t slow_disk;        /* permille of the operations that take long */
+	uint64_t wipe_at_start;    /* the operator replaces the disk: meta was lost */
 
 	struct timer *stash; /* what waits for a paused process */
 	size_t n_stash, cap_stash;
@@ -98,9 +111,11 @@ struct conn {
 	bool up;         /* as the two ends see it */
 	bool broken;     /* it lost a message: nothing arrives any more */
 	bool dialing;
+	bool blocked;    /* the sender was told that it is full */
 	uint64_t id;     /* of this connection, for dropping what belongs to an older one */
 	uint64_t number; /* as told to the state machine */
 	uint64_t last_ns[2]; /* arrival of the last message there and back: order */
+	uint64_t queued_bytes;
 };
 
 struct lease {
@@ -114,28 +129,65 @@ struct simetcd {
 	struct rep_view *old; /* ring of SIM_HISTORY_MAX */
 	uint32_t n_old;
 	uint64_t node_lease[SIM_NODES_MAX];
-	struct lease leases[4096];
-	uint32_t n_leases;
+	struct lease *leases;
+	uint32_t n_leases, cap_leases;
 	bool down;
 	uint64_t generation; /* of restores: watches start over */
 };
 
-struct op {
-	char id[24];
-	struct rec_ident ident;
-	uint64_t value;
-	bool answered, conflict, once;
-	leash_seq seq;
-	uint64_t attempt;
-	int last_node;
-	uint64_t asked_ns;
+/* etcd's client in a node (src/node/control.h). */
+struct control {
+	struct simnode *n;
+	struct control_ops ops;
+	uint64_t lease;
+	bool stopping, stopped, read_busy, probe_busy, watch_busy, announce_busy, announce_again;
+	uint64_t last_revision, probed_ns;
 };
 
-struct flight { /* a message on its way */
-	struct rep_msg msg;
-	struct rep_stretch *history;
-	struct simrec *recs;
-	bool back;
+struct op {
+	char id[24];              /* "producer/id", for the trace */
+	enum rec_id_kind kind;
+	char producer[16], name[16];
+	uint64_t n;               /* SEQ, SESSION: its number */
+	char value[24];
+	uint32_t filler_bytes;
+	leash_id session;
+	leash_seq birth;
+	struct hash128 key;       /* the same for the same message; 0: no id */
+	uint64_t body_hash;
+	bool answered, conflict, once, given_up;
+	leash_seq seq;
+	uint64_t attempts;
+	int last_node, after;     /* after: an op that must be answered first; -1: none */
+	uint64_t asked_ns;
+	leash_seq commit_when_asked; /* what was committed when it was sent first */
+};
+
+/* What a node answers: the waiter is the index of one of these, plus 1. */
+struct attempt {
+	int op, node;
+	uint32_t life;
+	bool pending;
+	int session; /* -1: none */
+};
+
+struct session {
+	leash_id id;
+	leash_seq birth;
+	uint64_t next;            /* counter */
+	int ops[SIM_SESSION_OPS]; /* unanswered, rising */
+	int attempts[SIM_SESSION_OPS]; /* under way, -1: none */
+	uint32_t n;
+	int node;
+	uint32_t life; /* of the node's process */
+	bool sending;
+	uint64_t tries;
+};
+
+struct flight { /* a message on its way, as a frame */
+	struct buf frame;
+	uint64_t bytes; /* that count for the link's bound: those of records */
+	bool back, again;
 };
 
 struct etcd_call {
@@ -148,17 +200,25 @@ struct etcd_call {
 
 struct committed {
 	bool set;
+	enum rec_id_kind kind;
 	leash_epoch epoch;
-	uint64_t value;
+	uint64_t chain, body_hash, owner, n;
 	struct hash128 key;
 };
+
+struct keyslot { /* open addressing: the newest committed position of a key */
+	struct hash128 key;
+	leash_seq seq;
+};
+
+struct swarm; /* sim_fault.c */
 
 struct sim {
 	struct sim_opts opts;
 	uint64_t now_ns, rng, order;
 	struct timer *heap;
 	size_t n_heap, cap_heap;
-	int n;
+	int n, running; /* running: the node whose code is being executed */
 	struct simnode nodes[SIM_NODES_MAX];
 	struct conn conns[SIM_NODES_MAX][SIM_NODES_MAX];
 	bool cut[SIM_NODES_MAX][SIM_NODES_MAX];
@@ -166,69 +226,132 @@ struct sim {
 	uint64_t conn_ids;
 	struct simetcd etcd;
 	struct op *ops;
-	int n_ops;
+	int n_ops, n_open; /* open: not answered yet */
+	struct attempt *attempts;
+	int n_attempts, cap_attempts;
+	struct session sessions[SIM_SESSIONS_MAX];
+	int n_sessions;
 	struct committed *committed; /* by sequence number */
 	leash_seq committed_end;
+	struct keyslot *keys;
+	size_t n_keys, cap_keys;
 	struct { leash_epoch epoch; leash_id run; } owners[4096];
 	uint32_t n_owners;
 	struct buf trace;
+	struct keys_view view;       /* scratch */
 	bool swarming;
+	struct swarm *swarm;
 	struct sim_swarm_stats stats;
-	double p_lost_request, p_lost_answer, p_late, p_stale;
-	uint64_t fault_every_ms;
+	double p_lost_request, p_lost_answer, p_late, p_stale, p_again;
 };
+
+extern struct sim *sim_world; /* the one that runs: one at a time */
 
 /* sim.c */
 uint64_t sim_rand(struct sim *s);
 uint64_t sim_below(struct sim *s, uint64_t n);
 bool sim_chance(struct sim *s, double p);
 struct timer *sim_timer(struct sim *s, uint64_t after_ns, enum timer_kind kind, int a, int b);
+bool sim_step(struct sim *s); /* one event; false: there is none */
 void sim_unstash(struct sim *s, int i);
 int sim_index(const struct sim *s, const char *node);
 void sim_say(struct sim *s, int node, const char *fmt, ...) _printf_(3, 4);
 void sim_broken(struct sim *s, const char *fmt, ...) _printf_(2, 3) _noreturn_;
+leash_id sim_random_id(struct sim *s);
+
+/* sim_env.c */
+void simenv_init(struct sim *s);
+void simenv_timer(struct sim *s, struct timer *t);
+uint64_t simclock_ns(const struct simnode *n);                        /* what its clock shows */
+uint64_t simclock_after_ns(const struct simnode *n, uint64_t at_ns);  /* from now until it shows that, in true time */
+void simclock_set(struct simnode *n, double rate, uint64_t forward_ns);
 
 /* sim_node.c */
 void simnode_start(struct sim *s, int i);
-void simnode_stop(struct sim *s, int i);
-void simnode_feed(struct sim *s, int i, struct rep_event *ev);
-void simnode_logop_done(struct sim *s, int i);
+enum sim_end { SIM_END_KILL, SIM_END_POWER, SIM_END_EXIT };
+void simnode_stop(struct sim *s, int i, enum sim_end how);
+struct simnode *simnode_enter(struct sim *s, int i); /* its code runs now; NULL: it is not up */
+struct rep *simnode_rep(const struct simnode *n);
 void simnode_timer(struct sim *s, struct timer *t);
-void simnode_append(struct sim *s, int i, const struct simrec *rec);
-void simnode_kick_disk(struct sim *s, int i);
+void simnode_drain(struct sim *s, int i); /* SIGTERM */
+
+/* sim_log.c */
+void simlog_timer(struct sim *s, struct timer *t);
+void simlog_kick(struct sim *s, int i);
+void simlog_crash(struct simnode *n); /* an operation under way may be done in part */
+void simlog_opened(struct simnode *n);
+void simlog_note(struct simnode *n);  /* enters what the log holds now into the account */
+bool simlog_view(struct simnode *n, leash_seq seq, struct rlog_reader **reader, struct rlog_view *ret);
+
+/* sim_disk.c */
+void simdisk_node_init(struct simnode *n);
+void simdisk_node_wipe(struct simnode *n);
+bool simdisk_flip_somewhere(struct simnode *n, char what[128]);
+bool simdisk_cut_somewhere(struct simnode *n, char what[128]);
+bool simdisk_log_whole(struct simnode *n);
+bool simdisk_meta_whole(struct simnode *n);
 
 /* sim_net.c */
 void simnet_send(struct sim *s, int from, const char *to, enum rep_link link, const struct rep_msg *m,
-	const struct simrec *recs);
+	struct drv_rec *const *recs, size_t n);
+bool simnet_send_records(struct sim *s, int from, const char *to, const struct rep_msg *head, struct drv_rec *const *recs,
+	size_t n);
 void simnet_dial(struct sim *s, int from, int to, uint64_t after_ns);
 void simnet_drop(struct sim *s, int from, int to);
 void simnet_timer(struct sim *s, struct timer *t);
 bool simnet_reaches(const struct sim *s, int from, int to);
+void simnet_flight_free(struct flight *f);
+void simnet_free(void);
 
 /* sim_etcd.c */
-void simetcd_txn(struct sim *s, int node, const struct rep_txn *txn);
-void simetcd_read(struct sim *s, int node, bool probe);
-void simetcd_announce(struct sim *s, int node);
-void simetcd_node_started(struct sim *s, int node);
-void simetcd_changed(struct sim *s);
-void simetcd_timer(struct sim *s, struct timer *t);
+struct rep_view simetcd_picture(struct sim *s);
+struct lease *simetcd_lease(struct sim *s, uint64_t id);
+uint64_t simetcd_grant(struct sim *s);
+void simetcd_renew(struct sim *s, uint64_t id);
 void simetcd_revoke(struct sim *s, uint64_t lease);
+void simetcd_put_node(struct sim *s, int i, const struct rep_node *key);
+void simetcd_apply(struct sim *s, struct etcd_call *c);
+void simetcd_changed(struct sim *s);
+void simetcd_expire(struct sim *s);
+bool simetcd_reachable(const struct sim *s, int node);
+
+/* sim_control.c */
+void simcontrol_timer(struct sim *s, struct timer *t);
+void simcontrol_watch(struct sim *s, int i, uint64_t after_ns);
 
 /* sim_client.c */
+int simclient_op(struct sim *s, struct op o); /* fills in what follows from the rest */
+void simclient_body(const struct op *o, struct buf *out);
 void simclient_timer(struct sim *s, struct timer *t);
-void simclient_commit(struct sim *s, int node, leash_seq seq);
-void simclient_lost(struct sim *s, int node);
-void simclient_room(struct sim *s, int node);
+void simclient_node_answer(struct sim *s, int node, void *waiter, const struct drv_answer *a);
+int simclient_attempt(struct sim *s, int op, int node, int session);
+void simclient_done(struct sim *s, int op, leash_seq seq, bool conflict);
+void simclient_give_up(struct sim *s, int op);
+
+/* sim_session.c */
+void simsession_new(struct sim *s);
+void simsession_append(struct sim *s, int k);
+void simsession_timer(struct sim *s, struct timer *t);
+void simsession_answer(struct sim *s, struct attempt *at, const struct drv_answer *a);
+
+/* sim_reader.c */
+void simreader_peek(struct sim *s);
 
 /* sim_check.c */
-void simcheck_step(struct sim *s, int node);
 void simcheck_commit(struct sim *s, int node, leash_seq commit);
 void simcheck_insync(struct sim *s);
 void simcheck_answer(struct sim *s, int op, leash_seq seq, bool conflict);
 void simcheck_epoch(struct sim *s, int node, leash_epoch epoch, leash_id run);
+void simcheck_opened(struct sim *s, int node, const struct account *before);
+void simcheck_record(struct sim *s, int node, leash_seq seq, const struct rec_header *h, struct bytes body);
 void simcheck_rest(struct sim *s);
+struct hash128 simcheck_key(const struct rec_body *b);
 
-/* sim_swarm.c */
-void simswarm_timer(struct sim *s, struct timer *t);
+/* sim_fault.c */
+void simfault_timer(struct sim *s, struct timer *t);
+void simfault_begin(struct sim *s);
+void simfault_end_all(struct sim *s);
+void simfault_free(struct sim *s);
+void simfault_died(struct sim *s, int i, int exit_status); /* a process ended by itself */
 
 #endif

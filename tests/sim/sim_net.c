@@ -1,6 +1,9 @@
 /* Connections and messages. */
 #include "tests/sim/sim_int.h"
 
+#include "wire/frame.h"
+#include "wire/peer.h"
+
 static uint64_t latency_ns(struct sim *s, int from, int to)
 {
 	uint64_t ns = MS / 20 + sim_below(s, MS / 2) + s->delay_ms[from][to] * MS;
@@ -12,16 +15,15 @@ static uint64_t latency_ns(struct sim *s, int from, int to)
 
 bool simnet_reaches(const struct sim *s, int from, int to)
 {
-	return !s->cut[from][to] && !s->cut[to][from];
+	return !s->cut[from][to] && !s->cut[to][from]; /* one way is enough to break a TCP connection */
 }
 
 static void tell_link(struct sim *s, int from, int to, bool up, bool refused)
 {
-	struct rep_event ev = { .kind = REP_EV_LINK, .link = { .node = s->nodes[to].name, .up = up, .refused = refused,
-		.conn = s->conns[from][to].number } };
+	struct simnode *n = simnode_enter(s, from);
 
-	s->nodes[from].streams[to].active = false;
-	simnode_feed(s, from, &ev);
+	if (n)
+		node_link(n->node, s->nodes[to].name, up, s->conns[from][to].number, refused);
 }
 
 void simnet_dial(struct sim *s, int from, int to, uint64_t after_ns)
@@ -83,68 +85,169 @@ static void on_dial(struct sim *s, struct timer *t)
 	tell_link(s, t->a, t->b, true, false);
 }
 
-static struct flight *flight_new(const struct rep_msg *m, const struct simrec *recs, bool back)
+void simnet_flight_free(struct flight *f)
+{
+	if (!f)
+		return;
+	buf_deinit(&f->frame);
+	free(f);
+}
+
+static struct flight *flight_new(const struct rep_msg *m, struct drv_rec *const *recs, size_t n, bool back)
 {
 	struct flight *f = calloc(1, sizeof *f);
+	struct bytes pieces[REP_BATCH_MAX];
 
-	must(f);
-	f->msg = *m;
+	must(f && n <= REP_BATCH_MAX);
 	f->back = back;
-	if (m->n_history) {
-		f->history = malloc(m->n_history * sizeof *f->history);
-		must(f->history);
-		memcpy(f->history, m->history, m->n_history * sizeof *f->history);
-		f->msg.history = f->history;
+	if (n == 0) {
+		must(peer_replica_encode(&f->frame, m) == 0);
+		return f;
 	}
-	if (m->n_recs) {
-		f->recs = malloc(m->n_recs * sizeof *f->recs);
-		must(f->recs);
-		memcpy(f->recs, recs, m->n_recs * sizeof *f->recs);
-		f->msg.recs = (const struct rep_rec *)(const void *)f->recs; /* simnode_feed() knows */
+	for (size_t i = 0; i < n; i++) {
+		pieces[i] = (struct bytes){ recs[i]->bytes, REC_HEADER_BYTES + recs[i]->body_bytes };
+		f->bytes += pieces[i].len;
 	}
+	must(peer_records_encode(&f->frame, m, pieces, n) == 0);
+	for (size_t i = 0; i < n; i++)
+		must(buf_put(&f->frame, pieces[i].p, pieces[i].len) == 0);
 	return f;
 }
 
+static void fly(struct sim *s, int from, int to, struct conn *c, struct flight *f, uint64_t after_ns)
+{
+	struct timer *t = sim_timer(s, after_ns, T_MSG, from, to);
+
+	t->x = c->id;
+	t->y = s->nodes[to].life;
+	t->data = f;
+}
+
 void simnet_send(struct sim *s, int from, const char *to_name, enum rep_link link, const struct rep_msg *m,
-	const struct simrec *recs)
+	struct drv_rec *const *recs, size_t n)
 {
 	int to = sim_index(s, to_name);
 	bool back = link == REP_LINK_IN;
 	struct conn *c = back ? &s->conns[to][from] : &s->conns[from][to];
-	struct timer *t;
+	struct flight *f;
 	uint64_t at_ns;
 
 	if (!c->up || c->broken)
 		return;
-	if (!simnet_reaches(s, from, to) || s->cut[from][to]) {
+	if (!simnet_reaches(s, from, to)) {
 		/* Eaten: TCP would have to repeat it; the connection counts as stuck and is reset some time later. */
 		c->broken = true;
-		t = sim_timer(s, 200 * MS + sim_below(s, 3000 * MS), T_LINK_RESET, back ? to : from, back ? from : to);
-		t->x = c->id;
+		sim_timer(s, 200 * MS + sim_below(s, 3000 * MS), T_LINK_RESET, back ? to : from, back ? from : to)->x = c->id;
 		return;
 	}
 	at_ns = MAX2(s->now_ns + latency_ns(s, from, to), c->last_ns[back] + 1);
 	c->last_ns[back] = at_ns;
-	t = sim_timer(s, at_ns - s->now_ns, T_MSG, from, to);
-	t->x = c->id;
-	t->y = s->nodes[to].life;
-	t->data = flight_new(m, recs, back);
+	f = flight_new(m, recs, n, back);
+	c->queued_bytes += f->bytes;
+	fly(s, from, to, c, f, at_ns - s->now_ns);
+	if (s->p_again > 0 && !back && sim_chance(s, s->p_again)) {
+		/* Once more, should this connection be an old one by then. */
+		f = flight_new(m, recs, n, back);
+		f->again = true;
+		f->bytes = 0;
+		fly(s, from, to, c, f, at_ns - s->now_ns + sim_below(s, 1500 * MS));
+	}
+}
+
+bool simnet_send_records(struct sim *s, int from, const char *to, const struct rep_msg *head, struct drv_rec *const *recs,
+	size_t n)
+{
+	struct conn *c = &s->conns[from][sim_index(s, to)];
+
+	if (!c->up)
+		return false;
+	if (c->queued_bytes > s->opts.link_bytes) {
+		c->blocked = true;
+		return false;
+	}
+	simnet_send(s, from, to, REP_LINK_OUT, head, recs, n);
+	return true;
+}
+
+static void drain(struct sim *s, struct timer *t, struct conn *c, const struct flight *f)
+{
+	if (c->id != t->x || f->bytes == 0)
+		return;
+	c->queued_bytes -= f->bytes;
+	if (c->blocked && c->queued_bytes < s->opts.link_bytes / 2) {
+		c->blocked = false;
+		sim_timer(s, MS / 10, T_WRITABLE, t->a, t->b)->x = c->id;
+	}
+}
+
+/* What decoding fills. */
+static struct {
+	struct peer_scratch scratch;
+	struct drv_rec *recs[REP_BATCH_MAX];
+} in;
+
+static void init_decoding(void)
+{
+	if (in.scratch.history)
+		return;
+	in.scratch = (struct peer_scratch){ .history_max = REP_HISTORY_MAX, .recs_max = REP_BATCH_MAX,
+		.history = calloc(REP_HISTORY_MAX, sizeof *in.scratch.history),
+		.recs = calloc(REP_BATCH_MAX, sizeof *in.scratch.recs),
+		.views = calloc(REP_BATCH_MAX, sizeof *in.scratch.views) };
+	must(in.scratch.history && in.scratch.recs && in.scratch.views);
+}
+
+void simnet_free(void)
+{
+	free(in.scratch.history);
+	free(in.scratch.recs);
+	free(in.scratch.views);
+	in.scratch = (struct peer_scratch){ 0 };
+}
+
+static void feed(struct simnode *n, const char *from, enum rep_link link, struct flight *f)
+{
+	struct frame frame;
+	struct rep_msg m;
+
+	init_decoding();
+	must(frame_next((struct bytes){ buf_head(&f->frame), buf_len(&f->frame) }, UINT32_MAX, &frame) == 0);
+	must(peer_replica_decode(frame.payload, node_cluster(n->node), &in.scratch, &m) == 0);
+	if (m.n_recs == 0) {
+		node_msg(n->node, from, link, &m);
+		return;
+	}
+	for (uint32_t i = 0; i < m.n_recs; i++) {
+		in.recs[i] = drv_rec_new(&in.scratch.views[i].h, &m.recs[i].ident, in.scratch.views[i].body);
+		must(in.recs[i]);
+	}
+	node_records(n->node, from, link, &m, in.recs);
+	for (uint32_t i = 0; i < m.n_recs; i++)
+		drv_rec_unref(in.recs[i]);
 }
 
 static void on_arrival(struct sim *s, struct timer *t)
 {
 	struct flight *f = t->data;
 	struct conn *c = f->back ? &s->conns[t->b][t->a] : &s->conns[t->a][t->b];
-	struct rep_event ev = { .kind = REP_EV_MSG, .msg = { .from = s->nodes[t->a].name, .msg = &f->msg,
-		.link = f->back ? REP_LINK_OUT : REP_LINK_IN } };
+	struct simnode *n = simnode_enter(s, t->b);
 
-	if (!s->nodes[t->b].up || s->nodes[t->b].life != (uint32_t)t->y)
+	drain(s, t, c, f);
+	if (!n || n->life != (uint32_t)t->y)
 		return;
 	/* An old connection's bytes may still be read after the new one has opened, by the end that was dialled; the
 	 * maker of a connection has thrown the old one away. */
-	if (f->back && c->id != t->x)
+	if ((f->back && c->id != t->x) || (f->again && c->id == t->x))
 		return;
-	simnode_feed(s, t->b, &ev);
+	feed(n, s->nodes[t->a].name, f->back ? REP_LINK_OUT : REP_LINK_IN, f);
+}
+
+static void on_writable(struct sim *s, struct timer *t)
+{
+	struct simnode *n = simnode_enter(s, t->a);
+
+	if (n && s->conns[t->a][t->b].id == t->x)
+		node_writable(n->node, s->nodes[t->b].name);
 }
 
 void simnet_timer(struct sim *s, struct timer *t)
@@ -157,6 +260,8 @@ void simnet_timer(struct sim *s, struct timer *t)
 		return;
 	if (t->kind == T_LINK_RESET)
 		on_reset(s, t);
+	else if (t->kind == T_WRITABLE)
+		on_writable(s, t);
 	else
 		on_dial(s, t);
 }

@@ -1,231 +1,184 @@
-/*
- * Random faults. Which kinds, and how often, is drawn once per seed ("swarm testing", Groce et al. 2012): runs with few
- * kinds reach states that runs with all of them never do.
- */
+/* A whole run: a cluster as the seed has it, clients, random faults, then rest. */
 #include "tests/sim/sim_int.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
-enum { SW_CRASH, SW_PAUSE, SW_CUT, SW_ONE_WAY, SW_ETCD_CUT, SW_ETCD_DOWN, SW_LEASE, SW_RESET, SW_DELAY, SW_DISK, SW_HANDOVER,
-	SW_DAMAGE, SW_KINDS };
+/* What was begun may still end in its own time (restarts, heals), then the cluster has this long to come to rest. */
+#define REST_MS 120000
 
-static uint32_t swarm_kinds; /* of the running seed; one simulation at a time */
-
-static int up_nodes(const struct sim *s)
+static uint64_t pick(uint64_t *rng, const uint64_t *of, size_t n)
 {
-	int n = 0;
+	struct simrng r = { *rng };
+	uint64_t v = of[simrng_below(&r, n)];
 
-	for (int i = 0; i < s->n; i++)
-		n += s->nodes[i].up;
-	return n;
+	*rng = r.state;
+	return v;
 }
 
-static bool is_member(const struct rep_insync *set, const struct simnode *n)
+#define PICK(rng, ...) pick(rng, (const uint64_t[]){ __VA_ARGS__ }, ARRAY_SIZE(((const uint64_t[]){ __VA_ARGS__ })))
+
+struct sim_opts sim_swarm_opts(uint64_t seed)
 {
-	for (uint32_t i = 0; i < set->n_members; i++)
-		if (set->members[i].incarnation == n->disk.meta.incarnation)
-			return true;
-	return false;
+	uint64_t rng = seed * 77777;
+	struct sim_opts o = { .seed = seed, .nodes = 2 + (int)(seed % 4) };
+
+	o.topology = PICK(&rng, 0, 0, 1) ? REP_CHAIN : REP_STAR;
+	o.min_insync = o.nodes >= 4 ? (uint32_t)PICK(&rng, 2, 2, 2, 3) : 2;
+	o.dedup_window = PICK(&rng, 200, 500, 2000);
+	o.segment_bytes = PICK(&rng, 8192, 16384, 65536);
+	o.reserve_bytes = PICK(&rng, 0, 4096, 16384);
+	o.retention_bytes = PICK(&rng, 0, 0, 2, 4) * o.segment_bytes;
+	o.retention_time_ns = PICK(&rng, 0, 0, 10000) * MS;
+	o.dedup_time_ns = PICK(&rng, 0, 0, 5000) * MS;
+	o.dedup_records_max = o.dedup_window + PICK(&rng, 0, 100, 1000);
+	o.scrub_rate = PICK(&rng, UINT64_C(1) << 29, UINT64_C(1) << 30, UINT64_C(1) << 32);
+	o.cache_bytes = PICK(&rng, 1024, 8192, 1 << 20);
+	o.uncommitted_bytes = PICK(&rng, 8192, 65536, 1 << 20);
+	o.uncommitted_max = (uint32_t)PICK(&rng, 16, 100, 4096);
+	o.batch_bytes = PICK(&rng, 1024, 4096, 65536);
+	o.link_bytes = PICK(&rng, 2048, 16384, 1 << 20);
+	return o;
 }
 
-/* Everybody is in sync, up, and has what was committed, so that one log may be damaged: more than one at a time can be
- * too much for any cluster. */
-static bool may_damage(const struct sim *s)
-{
-	const struct rep_insync *set = &s->etcd.now.insync;
+/* ---------------------------------------------------------------------------------------------------------- clients */
 
-	if (set->n_members != (uint32_t)s->n || up_nodes(s) != s->n)
+struct load {
+	int k;
+	int last_of[4];     /* the newest op of each IDMPSEQ producer, -1: none */
+	uint64_t n_of[4];
+};
+
+static void send_now(struct sim *s, struct op o)
+{
+	int k = simclient_op(s, o);
+
+	(void)sim_timer(s, 0, T_OP_TRY, k, 0);
+}
+
+/* The same id again with something else in it. */
+static bool reuse_an_id(struct sim *s, struct load *l)
+{
+	const struct op *old;
+	struct op o;
+
+	if (s->n_ops < 5 || !sim_chance(s, 0.03))
+		return false;
+	old = &s->ops[(uint64_t)s->n_ops - 1 - sim_below(s, 4)];
+	if (old->kind != REC_ID_OPAQUE)
+		return false;
+	o = (struct op){ .kind = old->kind, .last_node = -1, .after = -1 };
+	memcpy(o.id, old->id, sizeof o.id);
+	memcpy(o.producer, old->producer, sizeof o.producer);
+	memcpy(o.name, old->name, sizeof o.name);
+	(void)snprintf(o.value, sizeof o.value, "other%d", l->k);
+	send_now(s, o);
+	return true;
+}
+
+static void append(struct sim *s, struct load *l)
+{
+	struct op o = { .last_node = -1, .after = -1, .filler_bytes = (uint32_t)sim_below(s, 150) };
+	uint64_t which = sim_below(s, 10), p = sim_below(s, 4);
+
+	if (s->n_ops >= SIM_OPS_MAX - 1 || s->n_open > 400 || reuse_an_id(s, l))
+		return;
+	if (which < 2 && s->n_sessions > 0) {
+		simsession_append(s, (int)sim_below(s, (uint64_t)s->n_sessions));
+		return;
+	}
+	l->k++;
+	(void)snprintf(o.value, sizeof o.value, "v%d", l->k);
+	(void)snprintf(o.producer, sizeof o.producer, "p%d", (int)p);
+	if (which < 7) {
+		o.kind = REC_ID_OPAQUE;
+		(void)snprintf(o.name, sizeof o.name, "%d", l->k);
+	} else if (which == 7) {
+		o.kind = REC_ID_AUTO;
+		(void)snprintf(o.name, sizeof o.name, "auto%d", l->k);
+	} else if (which == 8) { /* one after the other: a number below the highest may be forgotten */
+		o.kind = REC_ID_SEQ;
+		o.n = ++l->n_of[p];
+		(void)snprintf(o.name, sizeof o.name, "seq%" PRIu64, o.n);
+		o.after = l->last_of[p];
+		l->last_of[p] = s->n_ops;
+	} else {
+		o.kind = REC_ID_NONE;
+		o.once = true;
+		(void)snprintf(o.name, sizeof o.name, "none%d", l->k);
+	}
+	(void)snprintf(o.id, sizeof o.id, "%.11s/%.11s", o.producer, o.name);
+	send_now(s, o);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- rest */
+
+static bool at_rest(struct sim *s)
+{
+	if (s->n_open > 0)
 		return false;
 	for (int i = 0; i < s->n; i++) {
 		const struct simnode *n = &s->nodes[i];
 
-		if (n->damage_first || n->paused || n->disk.synced < s->committed_end ||
-			!is_member(set, n))
+		if (!n->up || (n->damaged && !n->log_whole) || rep_commit(simnode_rep(n)) < s->committed_end ||
+			rep_commit(simnode_rep(n)) != rep_log_end(simnode_rep(n)))
 			return false;
 	}
-	return true;
+	return s->etcd.now.leader.present && s->etcd.now.insync.n_members == (uint32_t)s->n && sim_logs_equal(s);
 }
 
-static void end_later(struct sim *s, int kind, int node, uint64_t max_ms)
+static void tell_why(struct sim *s)
 {
-	struct timer *t = sim_timer(s, (20 + sim_below(s, max_ms)) * MS, T_SWARM, node, 1 + kind);
-
-	(void)t;
-}
-
-static void begin(struct sim *s, int kind, int i)
-{
-	struct simnode *n = &s->nodes[i];
-	int k = (i + 1 + (int)sim_below(s, (uint64_t)(s->n - 1))) % s->n;
-
-	s->stats.faults++;
-	switch (kind) {
-	case SW_CRASH:
-		if (!n->up)
-			return;
-		simnode_stop(s, i);
-		end_later(s, kind, i, sim_chance(s, 0.3) ? 20 : 4000);
-		if (sim_chance(s, 0.1)) /* all at once */
-			for (int j = 0; j < s->n; j++)
-				if (s->nodes[j].up) {
-					simnode_stop(s, j);
-					end_later(s, kind, j, 1000);
-				}
-		break;
-	case SW_PAUSE:
-		if (!n->up || n->paused)
-			return;
-		sim_pause(s, n->name);
-		end_later(s, kind, i, 8000);
-		break;
-	case SW_CUT:
-		sim_cut(s, n->name, sim_chance(s, 0.5) ? NULL : s->nodes[k].name);
-		end_later(s, kind, i, 5000);
-		break;
-	case SW_ONE_WAY:
-		sim_cut_one_way(s, n->name, s->nodes[k].name);
-		sim_say(s, i, "is not heard by %s", s->nodes[k].name);
-		end_later(s, kind, i, 5000);
-		break;
-	case SW_ETCD_CUT:
-		sim_cut_etcd(s, n->name, true);
-		end_later(s, kind, i, 9000);
-		break;
-	case SW_ETCD_DOWN:
-		if (s->etcd.down)
-			return;
-		sim_etcd_down(s, true);
-		end_later(s, kind, i, 9000);
-		break;
-	case SW_LEASE: sim_expire_lease(s, n->name); break;
-	case SW_RESET: simnet_drop(s, i, k); break;
-	case SW_DELAY:
-		s->delay_ms[i][k] = sim_below(s, 400);
-		end_later(s, kind, i, 3000);
-		break;
-	case SW_DISK:
-		sim_freeze_disk(s, n->name, true);
-		end_later(s, kind, i, 4000);
-		break;
-	case SW_HANDOVER:
-		if (n->up && !n->paused)
-			sim_handover(s, n->name, NULL);
-		break;
-	case SW_DAMAGE:
-		if (may_damage(s) && n->disk.end >= n->disk.start)
-			sim_damage(s, n->name, n->disk.end - sim_below(s, n->disk.end + 1 - n->disk.start));
-		break;
-	default: break;
-	}
-}
-
-static void end(struct sim *s, int kind, int i)
-{
-	struct simnode *n = &s->nodes[i];
-
-	switch (kind) {
-	case SW_CRASH:
-		if (!n->up)
-			simnode_start(s, i);
-		break;
-	case SW_PAUSE:
-		if (n->paused)
-			sim_resume(s, n->name);
-		break;
-	case SW_CUT:
-	case SW_ONE_WAY: sim_heal(s); break;
-	case SW_ETCD_CUT: sim_cut_etcd(s, n->name, false); break;
-	case SW_ETCD_DOWN:
-		if (s->etcd.down)
-			sim_etcd_down(s, false);
-		break;
-	case SW_DELAY: memset(s->delay_ms, 0, sizeof s->delay_ms); break;
-	case SW_DISK: sim_freeze_disk(s, n->name, false); break;
-	default: break;
-	}
-}
-
-void simswarm_timer(struct sim *s, struct timer *t)
-{
-	int kind;
-
-	if (t->b > 0) {
-		end(s, t->b - 1, t->a);
-		return;
-	}
-	if (!s->swarming)
-		return;
-	kind = (int)sim_below(s, SW_KINDS);
-	if (swarm_kinds & (1u << kind))
-		begin(s, kind, (int)sim_below(s, (uint64_t)s->n));
-	(void)sim_timer(s, (1 + sim_below(s, s->fault_every_ms)) * MS, T_SWARM, 0, 0);
-}
-
-static void heal_everything(struct sim *s)
-{
-	s->swarming = false;
-	sim_heal(s);
-	memset(s->delay_ms, 0, sizeof s->delay_ms);
-	if (s->etcd.down)
-		sim_etcd_down(s, false);
 	for (int i = 0; i < s->n; i++) {
-		s->nodes[i].etcd_cut = false;
-		if (s->nodes[i].paused)
-			sim_resume(s, s->nodes[i].name);
-		sim_freeze_disk(s, s->nodes[i].name, false);
-		if (!s->nodes[i].up)
-			simnode_start(s, i);
+		const struct rep_status *st = sim_status(s, s->nodes[i].name);
+
+		sim_say(s, i, "%s epoch %" PRIu64 " end %" PRIu64 " commit %" PRIu64 " durable %" PRIu64 "%s%s",
+			st ? rep_role_name(st->role) : "down", st ? st->epoch : 0, st ? st->log_end : 0, st ? st->commit : 0,
+			st ? st->durable : 0, st && st->damaged ? ", knows of damage" : "",
+			s->nodes[i].damaged ? ", is damaged" : "");
 	}
+	for (int k = 0; k < s->n_ops; k++)
+		if (!s->ops[k].answered && !s->ops[k].once && !s->ops[k].given_up)
+			sim_say(s, -1, "%s waits since its attempt %" PRIu64, s->ops[k].id, s->ops[k].attempts);
 }
 
-static bool at_rest(struct sim *s)
+/* At rest, and three seconds later still: nobody moves without a reason. */
+static bool comes_to_rest(struct sim *s)
 {
-	for (int k = 0; k < s->n_ops; k++)
-		if (!s->ops[k].answered && !s->ops[k].once)
-			return false;
-	for (int i = 0; i < s->n; i++)
-		if (!s->nodes[i].up || rep_commit(s->nodes[i].rep) < s->committed_end ||
-			rep_commit(s->nodes[i].rep) != rep_log_end(s->nodes[i].rep))
-			return false;
-	return s->etcd.now.insync.n_members == (uint32_t)s->n && sim_logs_equal(s);
+	uint64_t until_ms = sim_now_ms(s) + REST_MS;
+
+	while (sim_now_ms(s) < until_ms && sim_run_until(s, at_rest, until_ms - sim_now_ms(s))) {
+		uint64_t takeovers = s->stats.takeovers, version = s->etcd.now.insync.version;
+
+		sim_run(s, 3000);
+		if (s->stats.takeovers == takeovers && s->etcd.now.insync.version == version && at_rest(s))
+			return true;
+	}
+	return false;
 }
 
 struct sim_swarm_stats sim_swarm(struct sim *s, uint64_t ms)
 {
-	uint64_t end_ms = sim_now_ms(s) + ms;
-	int k = 0;
+	uint64_t end_ms = sim_now_ms(s) + ms, gap_ms = 20 + sim_below(s, 130);
+	struct load l = { .last_of = { -1, -1, -1, -1 } };
 
-	s->swarming = true;
-	swarm_kinds = (uint32_t)sim_rand(s);
-	s->fault_every_ms = 200 + sim_below(s, 4000);
-	s->p_lost_request = sim_chance(s, 0.5) ? 0.05 : 0;
-	s->p_lost_answer = sim_chance(s, 0.5) ? 0.1 : 0;
-	s->p_late = sim_chance(s, 0.5) ? 0.1 : 0;
-	s->p_stale = sim_chance(s, 0.5) ? 0.1 : 0;
-	(void)sim_timer(s, 0, T_SWARM, 0, 0);
+	simfault_begin(s);
+	for (uint64_t k = sim_below(s, SIM_SESSIONS_MAX); k > 0; k--)
+		simsession_new(s);
 	while (sim_now_ms(s) < end_ms) {
-		char id[24], value[24];
+		uint64_t burst = sim_chance(s, 0.02) ? sim_below(s, 30) : 1;
 
-		if (s->n_ops < SIM_OPS_MAX && up_nodes(s)) {
-			(void)snprintf(id, sizeof id, "p%d/%d", (int)sim_below(s, 4), k);
-			(void)snprintf(value, sizeof value, "v%d", k++);
-			(void)sim_append(s, NULL, id, value);
-		}
-		sim_run(s, 1 + sim_below(s, 150));
+		for (; burst > 0; burst--)
+			append(s, &l);
+		sim_run(s, 1 + sim_below(s, gap_ms));
 	}
-	heal_everything(s);
-	/* What was begun may still end in its own time (restarts, heals): 15 s, and then 60 s to come to rest. */
-	if (!sim_run_until(s, at_rest, 75000))
-		sim_say(s, -1, "not at rest");
-	if (!at_rest(s)) {
-		for (int i = 0; i < s->n; i++) {
-			const struct rep_status *st = sim_status(s, s->nodes[i].name);
-
-			sim_say(s, i, "%s epoch %lu end %lu commit %lu durable %lu", st ? rep_role_name(st->role) : "down",
-				st ? st->epoch : 0, st ? st->log_end : 0, st ? st->commit : 0, st ? st->durable : 0);
-		}
-		sim_broken(s, "no progress after everything has healed");
+	simfault_end_all(s);
+	if (!comes_to_rest(s)) {
+		tell_why(s);
+		sim_broken(s, "no rest after everything has healed");
 	}
 	simcheck_rest(s);
+	s->stats.records = s->committed_end;
+	s->stats.sim_ms = sim_now_ms(s);
 	return s->stats;
 }

@@ -769,6 +769,38 @@ bool simdisk_flip(struct simdisk *d, const char *path, uint64_t offset, uint8_t 
 	return true;
 }
 
+bool simdisk_cut(struct simdisk *d, const char *path, uint64_t bytes)
+{
+	const struct name *e = names_find(&d->now, path);
+	struct inode *i = e ? e->inode : NULL;
+
+	if (!i || bytes > i->size)
+		return false;
+	memset(i->cache + bytes, 0, i->cap - (size_t)bytes);
+	memset(i->disk + bytes, 0, i->cap - (size_t)bytes);
+	i->size = (size_t)bytes;
+	i->disk_size = MIN2(i->disk_size, (size_t)bytes);
+	return true;
+}
+
+void simdisk_drop_dirty(struct simdisk *d)
+{
+	simdisk_kill(d);
+	changes_clear(d);
+	names_clear(&d->now);
+	for (size_t k = 0; k < d->durable.n; k++) {
+		struct inode *i = d->durable.v[k].inode;
+
+		if (i->cap) {
+			memset(i->dirty, 0, i->cap / SECTOR * sizeof *i->dirty);
+			memset(i->disk + i->disk_size, 0, i->cap - i->disk_size);
+			memcpy(i->cache, i->disk, i->cap);
+		}
+		i->size = i->disk_size;
+		names_set(&d->now, d->durable.v[k].path, i);
+	}
+}
+
 bool simdisk_exists(const struct simdisk *d, const char *path)
 {
 	return names_find(&d->now, path) != NULL;

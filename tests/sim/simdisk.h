@@ -56,6 +56,12 @@ void simdisk_hook(struct simdisk *d, void (*fn)(struct simdisk *d, enum simdisk_
 
 /* Rot: flips bits on the device and in the cache. False: no such file or not so long. */
 bool simdisk_flip(struct simdisk *d, const char *path, uint64_t offset, uint8_t mask);
+/* A file is shorter than it was, on the device and in the cache. False: no such file or not so long. */
+bool simdisk_cut(struct simdisk *d, const char *path, uint64_t bytes);
+
+/* The power fails, and nothing that was not synced survives: an image of what is durable. */
+void simdisk_drop_dirty(struct simdisk *d);
+
 bool simdisk_exists(const struct simdisk *d, const char *path);
 uint64_t simdisk_digest(const struct simdisk *d);                /* of all names and contents as a process sees them */
 

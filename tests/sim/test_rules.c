@@ -260,6 +260,34 @@ static void damaged_at_run_time(struct sim *s, const char *victim)
 	all_well(s);
 }
 
+/* R11: what other nodes can prove comes back in place, and nobody becomes somebody new. */
+static void repaired_in_place(const char *victim)
+{
+	struct sim *s = three();
+	leash_id before = sim_status(s, victim)->meta.incarnation;
+
+	append_some(s, 5);
+	sim_run(s, 200);
+	sim_rot(s, victim, 3);
+	sim_run(s, 3000);
+	ck_assert_ptr_nonnull(strstr(sim_trace(s), "has repaired the segment of 3"));
+	ck_assert_uint_eq(sim_status(s, victim)->meta.incarnation, before);
+	ck_assert_str_eq(sim_primary(s), "P1");
+	all_well(s);
+}
+
+START_TEST(rotten_record_of_a_secondary_is_repaired)
+{
+	repaired_in_place("S1");
+}
+END_TEST
+
+START_TEST(rotten_record_of_the_primary_is_repaired)
+{
+	repaired_in_place("P1");
+}
+END_TEST
+
 START_TEST(damaged_secondary_becomes_somebody_new)
 {
 	struct sim *s = three();
@@ -683,7 +711,7 @@ START_TEST(b6_restored_image_becomes_another_incarnation)
 	sim_etcd_down(s, true); /* so that S2 is still in the set when it comes back */
 	sim_crash(s, "S2");
 	sim_restore_image(s, "S2", image);
-	free(image);
+	sim_image_free(image);
 	sim_start(s, "S2");
 	sim_run(s, 2000);
 	ck_assert_uint_ge(sim_notes(s, "S2", REP_NOTE_DAMAGED), 1);
@@ -769,6 +797,8 @@ int main(void)
 	tcase_add_test(t, commits_go_on_while_etcd_is_away);
 	tcase_add_test(t, lost_lease_is_confirmed_in_the_same_epoch);
 	tcase_add_test(t, graceful_hand_over_raises_the_epoch);
+	tcase_add_test(t, rotten_record_of_a_secondary_is_repaired);
+	tcase_add_test(t, rotten_record_of_the_primary_is_repaired);
 	tcase_add_test(t, damaged_secondary_becomes_somebody_new);
 	tcase_add_test(t, damaged_primary_hands_over_first);
 	tcase_add_test(t, damaged_primary_without_successor_goes_on);

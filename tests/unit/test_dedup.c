@@ -106,6 +106,12 @@ START_TEST(time_lengthens_the_window_up_to_its_room)
 	}
 	ck_assert_int_eq(ask(d, opaque(999, 1), &s), DEDUP_FULL); /* everything is younger: nothing is dropped early */
 	ck_assert_int_eq(ask(d, opaque(1, 1), &s), DEDUP_KNOWN);
+	dedup_pass(d, 1000); /* still young */
+	ck_assert_int_eq(ask(d, opaque(999, 1), &s), DEDUP_FULL);
+	dedup_pass(d, 1020); /* time passes also while nothing gets in */
+	ck_assert_int_eq(ask(d, opaque(999, 1), &s), DEDUP_NEW);
+	ck_assert_int_eq(ask(d, opaque(1, 1), &s), DEDUP_NEW);
+	ck_assert_int_eq(ask(d, opaque(2, 2), &s), DEDUP_KNOWN);
 	dedup_free(d);
 }
 END_TEST

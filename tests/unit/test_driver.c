@@ -764,6 +764,44 @@ START_TEST(damaged_chain_is_not_taken)
 }
 END_TEST
 
+/* The same chain, but of another time: a former primary's last words, or behind a tail that may not match. */
+static void foreign_chain(leash_epoch msg_epoch, leash_epoch rec_epoch)
+{
+	struct world *w = cluster();
+
+	submit(w, 0, NULL, "a", 1);
+	settle(w);
+	submit(w, 0, NULL, "b", 2);
+	drv_flush(w->nodes[0].d, w->now_ns);
+	for (struct post *p = w->head; p; p = p->next)
+		if (p->kind == POST_RECORDS && p->to == 1) {
+			struct drv_rec *bad = drv_rec_new(&p->drv_recs[0]->h, &p->drv_recs[0]->ident,
+				(struct bytes){ p->drv_recs[0]->bytes + REC_HEADER_BYTES, p->drv_recs[0]->body_bytes });
+
+			bad->h.chain.lo++;
+			bad->h.epoch = p->recs[0].epoch = rec_epoch;
+			p->msg.epoch = msg_epoch;
+			drv_rec_unref(p->drv_recs[0]);
+			p->drv_recs[0] = bad;
+		}
+	settle(w);
+	ck_assert_int_eq(w->nodes[1].n_violations, 0);
+	ck_assert_uint_eq(w->nodes[1].end, 1);
+	world_free(w);
+}
+
+START_TEST(records_of_a_former_primary_are_no_damage)
+{
+	foreign_chain(0, 1);
+}
+END_TEST
+
+START_TEST(records_behind_an_unmatched_tail_are_no_damage)
+{
+	foreign_chain(1, 2);
+}
+END_TEST
+
 /* Retention removed records of a log while it was in use. */
 static void trim(struct node *n, leash_seq start)
 {
@@ -1087,6 +1125,8 @@ UNIT_MAIN("driver", {
 	tcase_add_test(tc, full_output_goes_on_when_writable);
 	tcase_add_test(tc, io_that_calls_back_from_inside);
 	tcase_add_test(tc, damaged_chain_is_not_taken);
+	tcase_add_test(tc, records_of_a_former_primary_are_no_damage);
+	tcase_add_test(tc, records_behind_an_unmatched_tail_are_no_damage);
 	tcase_add_test(tc, fresh_copy_after_retention);
 	tcase_add_test(tc, retention_overtakes_a_stream);
 	tcase_add_test(tc, disk_full_at_a_follower);

@@ -138,26 +138,48 @@ START_TEST(a_directory_has_one_owner)
 {
 	struct rlog_conf conf = { .dir = dir, .segment_bytes = SEGMENT, .record_bytes_max = BOOK_BODY_MAX };
 	struct rlog *l = open_log(NULL), *other;
-	struct rlog_meta meta;
+	struct rlog_meta meta, written;
 	struct rlog_state st;
 	leash_seq mark;
 
 	ck_assert_int_eq(rlog_open(&conf, &rlog_posix, "engine", "P1", 6, &other, &st), RLOG_E_LOCKED);
 	rlog_state_get(l, &st);
-	st.meta.promise = 12;
-	st.meta.dedup_window = 99;
+	st.meta = (struct rlog_meta){ .cluster = 1, .incarnation = 5, .promise = 12, .promise_run = 2, .log_epoch = 3,
+		.log_matched = 4, .insync_version = 6, .etcd_revision = 7, .recovery = 8, .min_insync = 2, .dedup_window = 99 };
+	memcpy(st.meta.engine, "engine", 7);
+	memcpy(st.meta.node, "P1", 3);
+	written = st.meta;
 	ck_assert_int_eq(rlog_meta_write(l, &st.meta), 0);
 	ck_assert_int_eq(rlog_peek(dir, &rlog_posix, &meta, &mark), 0);
-	ck_assert_uint_eq(meta.promise, 12);
+	ck_assert_mem_eq(&meta, &written, sizeof meta);
 	rlog_close(l);
 	ck_assert_int_eq(rlog_open(&conf, &rlog_posix, "engine", "S1", 6, &other, &st), RLOG_E_FOREIGN);
 	ck_assert_int_eq(rlog_open(&conf, &rlog_posix, "other", "P1", 6, &other, &st), RLOG_E_FOREIGN);
 	conf.segment_bytes = 4096;
 	ck_assert_int_eq(rlog_open(&conf, &rlog_posix, "engine", "P1", 6, &other, &st), -EINVAL);
 	l = open_log(&st);
-	ck_assert_uint_eq(st.meta.promise, 12);
-	ck_assert_uint_eq(st.meta.dedup_window, 99);
-	ck_assert_uint_eq(st.meta.incarnation, 5);
+	ck_assert_mem_eq(&st.meta, &written, sizeof written);
+	rlog_close(l);
+}
+END_TEST
+
+/* The file was cut and its slots were written again since: the newer one ends the file now. */
+START_TEST(a_mark_file_that_was_cut_is_whole_when_both_slots_are)
+{
+	struct rlog *l = open_log(NULL);
+	struct rlog_meta meta;
+	char path[400];
+	leash_seq mark;
+
+	(void)snprintf(path, sizeof path, "%s/mark", dir);
+	ck_assert_int_eq(book_append(&book, l, 2, 10), 0);
+	ck_assert_int_eq(rlog_sync(l), 0);
+	for (leash_seq q = 1; q <= 2; q++) { /* one of them is in the second slot */
+		ck_assert_int_eq(rlog_mark(l, q), 0);
+		ck_assert_int_eq(truncate(path, 4096 + 512), 0);
+		ck_assert_int_eq(rlog_peek(dir, &rlog_posix, &meta, &mark), 0);
+		ck_assert_uint_eq(mark, q);
+	}
 	rlog_close(l);
 }
 END_TEST
@@ -649,6 +671,7 @@ int main(void)
 	tcase_add_test(t, what_is_appended_is_read_again);
 	tcase_add_test(t, wrong_records_are_refused);
 	tcase_add_test(t, a_directory_has_one_owner);
+	tcase_add_test(t, a_mark_file_that_was_cut_is_whole_when_both_slots_are);
 	tcase_add_test(t, a_lost_meta_needs_an_operator);
 	tcase_add_test(t, a_cut_is_kept_in_a_side_file);
 	tcase_add_test(t, old_segments_go);

@@ -1,0 +1,206 @@
+/* Faults of disks; etcd from a backup. Their bounds: sim_fault.c. */
+#include "tests/sim/sim_fault.h"
+
+#include <errno.h>
+
+/* --------------------------------------------------------------------------------------------------------------- disks */
+
+bool simfault_begin_stuck(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	(void)k;
+	sim_freeze_disk(s, n->name, true);
+	sim_say(s, n->i, "has a disk that hangs");
+	return true;
+}
+
+void simfault_end_stuck(struct sim *s, struct simnode *n)
+{
+	sim_freeze_disk(s, n->name, false);
+}
+
+bool simfault_begin_slow(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	(void)k;
+	n->slow_disk = 10 + (uint32_t)sim_below(s, 300);
+	return true;
+}
+
+void simfault_end_slow(struct sim *s, struct simnode *n)
+{
+	(void)s;
+	n->slow_disk = 0;
+}
+
+bool simfault_begin_full(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	(void)k;
+	simdisk_capacity(n->disk, simdisk_used(n->disk) + sim_below(s, 2 * s->opts.segment_bytes) + 1);
+	sim_say(s, n->i, "has little room on its disk");
+	return true;
+}
+
+void simfault_end_full(struct sim *s, struct simnode *n)
+{
+	(void)s;
+	simdisk_capacity(n->disk, 0);
+}
+
+bool simfault_begin_eio(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	static const unsigned masks[] = { SIMDISK_BIT(SIMDISK_WRITE), SIMDISK_BIT(SIMDISK_SYNC),
+		SIMDISK_BIT(SIMDISK_WRITE) | SIMDISK_BIT(SIMDISK_SYNC) | SIMDISK_BIT(SIMDISK_SYNC_DIR) };
+	unsigned mask;
+
+	(void)k;
+	mask = masks[sim_below(s, ARRAY_SIZE(masks))];
+	simdisk_fault(n->disk, mask, sim_below(s, 6), -EIO, false);
+	sim_say(s, n->i, "has a disk that will fail");
+	return true;
+}
+
+bool simfault_is_member(const struct sim *s, const struct simnode *n)
+{
+	const struct rep_insync *set = &s->etcd.now.insync;
+
+	for (uint32_t i = 0; i < set->n_members; i++)
+		if (strcmp(set->members[i].node, n->name) == 0 && set->members[i].incarnation == n->acc.meta.incarnation)
+			return true;
+	return false;
+}
+
+/* Everybody is in sync, up, and has what was committed, so that one log may be damaged. */
+bool simfault_all_well(const struct sim *s)
+{
+	if (s->etcd.now.insync.n_members != (uint32_t)s->n || s->etcd.down)
+		return false;
+	for (int i = 0; i < s->n; i++) {
+		const struct simnode *n = &s->nodes[i];
+
+		if (!n->up || n->paused || n->damaged || n->leaving || n->etcd_cut || n->disk_frozen || n->wipe_at_start ||
+			n->acc.durable < s->committed_end || !simfault_is_member(s, n))
+			return false;
+	}
+	return true;
+}
+
+static bool quiet(const struct sim *s)
+{
+	for (int kind = 0; kind < F_COUNT; kind++)
+		for (int i = 0; i < s->n; i++)
+			if (s->swarm->active[kind][i])
+				return false;
+	return simfault_all_well(s);
+}
+
+bool simfault_begin_flip(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	char what[128];
+
+	(void)k;
+	if (!simfault_all_well(s) || !simdisk_flip_somewhere(n, what))
+		return false;
+	sim_say(s, n->i, "has rot on its disk: %s", what);
+	return true;
+}
+
+bool simfault_begin_cut_file(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	char what[128];
+
+	(void)k;
+	if (!simfault_all_well(s) || !simdisk_cut_somewhere(n, what))
+		return false;
+	sim_say(s, n->i, "has rot on its disk: %s", what);
+	return true;
+}
+
+bool simfault_begin_wipe(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	(void)k;
+	if (!simfault_all_well(s) || !simfault_end_process(s, n, SIM_END_POWER))
+		return false;
+	simdisk_node_wipe(n);
+	n->damaged = true; /* until it has everything again */
+	n->log_whole = false;
+	return true;
+}
+
+/* Taken when all is well; put back some time later. */
+bool simfault_begin_image(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	struct swarm *w = s->swarm;
+	const char *p = sim_primary(s);
+
+	(void)k;
+	if (!w->image) {
+		if (!simfault_all_well(s))
+			return false;
+		w->image = sim_image(s, n->name);
+		w->image_of = n->i;
+		return true;
+	}
+	n = &s->nodes[w->image_of];
+	if (!quiet(s) || !p || sim_index(s, p) == n->i || s->n < 3)
+		return false;
+	w->alone = true;
+	w->alone_since_ms = sim_now_ms(s);
+	simnode_stop(s, n->i, SIM_END_KILL);
+	sim_restore_image(s, n->name, w->image);
+	simfault_end_later(s, F_RESTART, n->i, 20);
+	sim_image_free(w->image);
+	w->image = NULL;
+	return true;
+}
+
+/* ----------------------------------------------------------------------------------------------- etcd from a backup */
+
+bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	struct swarm *w = s->swarm;
+
+	(void)n, (void)k;
+	if (!w->backup) {
+		if (!simfault_all_well(s))
+			return false;
+		w->backup = sim_etcd_backup(s);
+		return true;
+	}
+	if (!quiet(s))
+		return false;
+	w->alone = true;
+	w->alone_since_ms = w->restored_ms = sim_now_ms(s);
+	s->stats.etcd_restores++;
+	sim_etcd_restore(s, w->backup);
+	s->etcd.now.paused = false; /* settings of that time the operator takes back */
+	s->etcd.now.n_drained = 0;
+	free(w->backup);
+	w->backup = NULL;
+	return true;
+}
+
+/* As `leash recover` chooses: the highest epoch in which the log matched, then the longest. */
+void simfault_recover(struct sim *s)
+{
+	struct simnode *best = NULL;
+
+	for (int i = 0; i < s->n; i++) {
+		struct simnode *n = &s->nodes[i];
+		const struct rep_status *st = sim_status(s, n->name);
+
+		if (!st)
+			return; /* the operator waits for all */
+		if (!best || st->log_epoch > best->status.log_epoch ||
+			(st->log_epoch == best->status.log_epoch && st->log_matched > best->status.log_matched))
+			best = n;
+	}
+	s->swarm->restored_ms = 0;
+	sim_recover(s, best->name);
+}
+
+bool simfault_someone_halted(const struct sim *s)
+{
+	for (int i = 0; i < s->n; i++)
+		if (s->nodes[i].up && rep_role(simnode_rep(&s->nodes[i])) == REP_ROLE_HALTED)
+			return true;
+	return false;
+}

@@ -1,0 +1,52 @@
+/*
+ * Readers: ask any node for a range, and see only what is committed, the same everywhere; and what one life of a node
+ * showed once it does not hide again.
+ */
+#include "tests/sim/sim_int.h"
+
+#include <inttypes.h>
+
+struct peek {
+	struct simnode *n;
+	leash_seq from;
+	bool reverse;
+};
+
+static void on_read(void *ctx, enum peer_status_code status, struct drv_rec *const *recs, size_t count, bool more)
+{
+	struct peek *p = ctx;
+	struct simnode *n = p->n;
+	struct sim *s = n->s;
+
+	(void)more;
+	s->stats.reads += status == PEER_ST_OK;
+	if (status == PEER_ST_OK && count == 0 && !p->reverse && p->from <= n->reader_high)
+		sim_broken(s, "%s shows nothing at %" PRIu64 ", but showed %" PRIu64 " before", n->name, p->from, n->reader_high);
+	for (size_t i = 0; i < count; i++) {
+		const struct drv_rec *r = recs[i];
+
+		simcheck_record(s, n->i, r->h.seq, &r->h, (struct bytes){ r->bytes + REC_HEADER_BYTES, r->body_bytes });
+		n->reader_high = MAX2(n->reader_high, r->h.seq);
+	}
+	p->n = NULL; /* free */
+}
+
+void simreader_peek(struct sim *s)
+{
+	static struct peek peeks[256];
+	static size_t next;
+	struct simnode *n = simnode_enter(s, (int)sim_below(s, (uint64_t)s->n));
+	struct peek *p = &peeks[next++ % ARRAY_SIZE(peeks)];
+	leash_seq end;
+	uint32_t count;
+
+	if (!n || n->paused)
+		return;
+	end = rep_commit(simnode_rep(n));
+	*p = (struct peek){ .n = n, .from = 1 + sim_below(s, end + 2) };
+	p->reverse = sim_chance(s, 0.2);
+	if (sim_chance(s, 0.5) && n->reader_high)
+		p->from = n->reader_high;
+	count = 1 + (uint32_t)sim_below(s, 20);
+	node_read(n->node, p->from, UINT64_MAX, p->reverse, count, 1 + sim_below(s, 4000), on_read, p, NULL);
+}

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The promises under faults, with real processes and a real etcd: producers write through the gateway while nodes are
-killed, paused and restarted; afterwards what each producer was told is compared with every node's log, record by record.
+killed, paused and restarted, and readers at the gateway and at each node read; afterwards what each producer was told is
+compared with every node's log, record by record, and the history of all clients is checked (tests/check/hist.h).
 
 1. exactly once, at the acknowledged number, in producer order, and equal logs, over many kills of the primary (star, chain)
 2. no producer behind a living gateway sees an error
@@ -22,9 +23,10 @@ KILLS = int(os.environ.get("LEASH_KILLS", "20"))
 
 
 def producing(c, n=4):
-    ps = [Producer(c.gateway.port, "p%d" % i) for i in range(n)]
+    ps = [Producer(c.gateway.port, "p%d" % i, history=c.history("p%d" % i, in_order=True)) for i in range(n)]
     for p in ps:
         p.start()
+    c.start_readers()
     moving(ps)
     return ps
 
@@ -42,6 +44,7 @@ def settle(c, ps):
         p.finish()
     c.wait_in_sync()
     check_promises(c.wait_equal(), ps)
+    c.check_histories()
     for n in c.nodes:
         leash("log", "verify", n.dir)
     print("%d acknowledged, longest pause %.0f ms" % (

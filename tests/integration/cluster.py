@@ -205,7 +205,8 @@ class Producer(threading.Thread):
         """Returns the tag in the history."""
         tag = None
         if self.history:
-            tag = self.history.append(conn, b"%s/%d" % (self.name_.encode(), i), b"%s:%d" % (self.name_.encode(), i))
+            name = self.name_.encode()
+            tag = self.history.append(conn, history.ident(name, b"%d" % i), b"%s:%d" % (name, i))
         r.send(*self.message(i))
         return tag
 

@@ -2,7 +2,7 @@
 
     h = History(path, "p0", in_order=True)
     conn = h.conn(client)                       # a leashtest.Client, just made
-    tag = h.append(conn, b"p0/7", b"value")     # right before it is sent
+    tag = h.append(conn, ident(b"p0", b"7"), b"value")  # right before it is sent; "": it has no id of its own
     h.answered(tag, client.read())              # right after
 
 Each History belongs to one thread. Reader is a client that only reads, and writes down what it was shown.
@@ -33,6 +33,13 @@ def payload(fields):
     return " ".join(text(f) + "=" + text(v) for f, v in zip(fields[::2], fields[1::2]))
 
 
+def ident(producer, name):
+    """As `leash log cat` prints producer and id."""
+    def safe(value, also):
+        return "".join("\\x%02x" % ord(c) if c in also else c for c in text(value))
+    return safe(producer, "[]/") + "/" + safe(name, "[]")
+
+
 def process_id(client):
     return re.search(rb"process_id:(\d+)", client.call("INFO", "server")).group(1).decode()
 
@@ -61,9 +68,9 @@ class History:
         self._line("conn %d %d:%s" % (self.conns, client.sock.getpeername()[1], process_id(client)))
         return self.conns
 
-    def append(self, conn, ident, value):
-        """`ident` as in the log, b"producer/id"; b"": none, then the value must be the only one of its kind."""
-        return self._question("append", conn, " [%s] %s" % (text(ident), text(value)))
+    def append(self, conn, name, value):
+        """`name`: ident(), or "": none, then the value must be the only one of its kind."""
+        return self._question("append", conn, " [%s] %s" % (name, text(value)))
 
     def answered(self, tag, reply):
         now = time.monotonic_ns()

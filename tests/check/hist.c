@@ -106,18 +106,15 @@ uint32_t hist_find(const struct hist *h, struct hash128 key)
 	return h->slots[slot_of(h, key)] - 1; /* 0 - 1: NONE */
 }
 
-uint32_t hist_op(struct hist *h, struct hash128 key, const char *name)
+uint32_t hist_op_new(struct hist *h, struct hash128 key, size_t name)
 {
-	uint32_t found = hist_find(h, key);
 	struct op *o;
 
-	if (found != NONE)
-		return found;
 	if (2 * h->ops.n >= h->n_slots)
 		more_slots(h);
 	must(h->ops.n < NONE);
 	o = vec_add(&h->ops);
-	*o = (struct op){ .key = key, .name = add_name(h, name), .first = NONE, .last = NONE, .invoked_ns = NOT_YET };
+	*o = (struct op){ .key = key, .name = name, .first = NONE, .last = NONE, .invoked_ns = NOT_YET };
 	h->slots[slot_of(h, key)] = (uint32_t)h->ops.n;
 	return (uint32_t)h->ops.n - 1;
 }
@@ -169,10 +166,14 @@ const char *hist_client_of(const struct hist *h, uint32_t conn)
 
 int hist_append(struct hist *h, uint32_t conn, uint64_t at_ns, const char *id, const char *value, uint32_t *ret_attempt)
 {
-	uint32_t k = hist_op(h, hist_key(id, value), id[0] ? id : value), number = (uint32_t)h->attempts.n;
-	struct op *o = &h->ops.v[k];
+	struct hash128 key = hist_key(id, value);
+	uint32_t k = hist_find(h, key), number = (uint32_t)h->attempts.n;
+	struct op *o;
 
 	must(conn < h->conns.n && number < NONE);
+	if (k == NONE)
+		k = hist_op_new(h, key, add_name(h, id[0] ? id : value));
+	o = &h->ops.v[k];
 	if (o->by_value && o->first != NONE)
 		return -EINVAL;
 	o->by_value = !id[0];

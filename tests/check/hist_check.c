@@ -43,7 +43,7 @@ static bool resolve(struct hist *h)
 		if (p->op == NONE) {
 			uint32_t by_value = hist_find(h, p->value);
 
-			p->op = by_value != NONE ? by_value : hist_op(h, p->id, hist_name(h, p->name));
+			p->op = by_value != NONE ? by_value : hist_op_new(h, p->id, p->name);
 		}
 		o = &h->ops.v[p->op];
 		if (o->pos)

@@ -93,7 +93,7 @@ struct hist {
 _printf_(3, 4) bool hist_broken(struct hist *h, enum hist_rule rule, const char *fmt, ...);
 
 uint32_t hist_find(const struct hist *h, struct hash128 key); /* NONE */
-uint32_t hist_op(struct hist *h, struct hash128 key, const char *name); /* found or made */
+uint32_t hist_op_new(struct hist *h, struct hash128 key, size_t name); /* there is none of that key */
 struct hash128 hist_key(const char *id, const char *value);
 struct place *hist_place(struct hist *h, leash_seq pos); /* 1..HIST_POS_MAX */
 

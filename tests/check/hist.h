@@ -2,7 +2,7 @@
  * What clients saw, checked: a history of appends and reads, with times, against the logs of the nodes. It knows nothing
  * of nodes, epochs and faults; who feeds it are clients (in the simulator; or through files: hist_text.h).
  *
- * What is checked, in this order (names are those of enum hist_rule)
+ * What is checked (names as hist_rule_name() has them)
  *   log-gap, logs-differ  each log has consecutive positions, and no two logs (or readers) have different records at one
  *   twice                 no id is in the log twice; of appends without an id, no value
  *   foreign, altered      each record was appended by a client of the history: that id, with that value

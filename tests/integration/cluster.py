@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+import history
 from leashtest import (BUILD, ETCD, Client, ConnectionLost, Etcd, Node, Process, RespError, Skip, free_ports,
                        wait_for)
 
@@ -97,6 +98,9 @@ class Cluster:
     """etcd, nodes P1 S1 S2 and a gateway, started, everybody in sync."""
 
     def __init__(self, test, n=3, gateway=True, etcd=None, **options):
+        self.test = test
+        self.histories = []
+        self.readers = []
         self.etcd = etcd or Etcd(test)
         names = ["P1"] + ["S%d" % i for i in range(1, n)]
         options.setdefault("founders", ",".join(names))
@@ -136,6 +140,30 @@ class Cluster:
             assert log == logs[0], "the log of %s differs from that of %s" % (n.node, self.nodes[0].node)
         return logs[0]
 
+    def history(self, name, in_order=False):
+        """A new client's history, for check_histories()."""
+        h = history.History(os.path.join(self.test.dir, "history-" + name), name, in_order)
+        self.histories.append(h)
+        return h
+
+    def start_readers(self):
+        """One at the gateway, one at each node."""
+        for name, port in [("gateway", self.gateway.port)] + [(n.node, n.port) for n in self.nodes]:
+            self.readers.append(history.Reader(port, self.history("reader-" + name)))
+            self.readers[-1].start()
+
+    def check_histories(self, *options):
+        """All that was recorded, against the logs of all nodes. Nobody writes any more and all nodes are equal."""
+        for r in self.readers:
+            r.finish()
+            assert r.answers, "the reader %s was never answered" % r.history.name
+        logs = []
+        for n in self.nodes:
+            logs.append(os.path.join(self.test.dir, "log-" + n.node))
+            with open(logs[-1], "w", encoding="ascii") as out:
+                out.write(leash("log", "cat", n.dir).stdout)
+        history.check(self.histories, logs, *options)
+
 
 def entries(node):
     """The whole log as the node shows it."""
@@ -156,10 +184,12 @@ def leash(*args, check=True):
 
 class Producer(threading.Thread):
     """Appends numbered messages with IDMP ids, `window` in flight, in order. A lost connection (a gateway that died) is
-    made again and what is unanswered is sent again with the same ids; an error reply is noted and ends it."""
+    made again and what is unanswered is sent again with the same ids; an error reply is noted and ends it. `history`: where
+    it writes down what it did (Cluster.history(), in_order)."""
 
-    def __init__(self, port, name, window=8):
+    def __init__(self, port, name, window=8, history=None):
         super().__init__(daemon=True)
+        self.history = history
         self.port, self.name_, self.window = port, name, window
         self.acks = {}          # number -> sequence
         self.errors = []
@@ -170,6 +200,15 @@ class Producer(threading.Thread):
 
     def message(self, i):
         return ("XADD", "engine", "IDMP", self.name_, str(i), "*", "v", "%s:%d" % (self.name_, i))
+
+    def send(self, r, conn, i):
+        """Returns the tag in the history."""
+        tag = None
+        if self.history:
+            name = self.name_.encode()
+            tag = self.history.append(conn, history.ident(name, b"%d" % i), b"%s:%d" % (name, i))
+        r.send(*self.message(i))
+        return tag
 
     def run(self):
         while not (self.halt.is_set() and len(self.acks) == self.sent) and not self.errors:
@@ -182,18 +221,20 @@ class Producer(threading.Thread):
     def connection(self):
         r = Client("127.0.0.1", self.port, timeout_s=90 * SLOW)
         try:
+            conn = self.history.conn(r) if self.history else None
             unanswered = [i for i in range(self.sent) if i not in self.acks]
-            for i in unanswered:
-                r.send(*self.message(i))
+            tags = [self.send(r, conn, i) for i in unanswered]
             last = time.monotonic()
             while True:
                 while len(unanswered) < self.window and not self.halt.is_set():
                     unanswered.append(self.sent)
-                    r.send(*self.message(self.sent))
                     self.sent += 1
+                    tags.append(self.send(r, conn, unanswered[-1]))
                 if not unanswered:
                     return
                 reply = r.read()
+                if self.history:
+                    self.history.answered(tags.pop(0), reply)
                 now = time.monotonic()
                 self.longest_pause = max(self.longest_pause, now - last)
                 last = now

@@ -23,9 +23,10 @@ def leading(etcd):
 def main(test):
     etcd = EtcdMembers(test)
     c = Cluster(test, etcd=etcd, lease_ttl="3", failure_timeout="500ms")
-    ps = [Producer(c.gateway.port, "p%d" % i) for i in range(4)]
+    ps = [Producer(c.gateway.port, "p%d" % i, history=c.history("p%d" % i, in_order=True)) for i in range(4)]
     for p in ps:
         p.start()
+    c.start_readers()
     moving(ps)
 
     epoch = etcd.leader()["epoch"]
@@ -63,6 +64,7 @@ def main(test):
     for p in ps:
         p.finish()
     check_promises(c.wait_equal(), ps)
+    c.check_histories()
 
 
 if __name__ == "__main__":

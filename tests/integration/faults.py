@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """The promises under faults, with real processes and a real etcd: producers write through the gateway while nodes are
-killed, paused and restarted; afterwards what each producer was told is compared with every node's log, record by record.
+killed, paused and restarted, and readers at the gateway and at each node read; afterwards what each producer was told is
+compared with every node's log, record by record, and the history of all clients is checked (tests/check/hist.h).
 
 1. exactly once, at the acknowledged number, in producer order, and equal logs, over many kills of the primary (star, chain)
 2. no producer behind a living gateway sees an error
 3. likewise over kills of secondaries, of the gateway, a pause longer than the lease, and a kill of all nodes at once
 4. SIGTERM hands over: no error, exit status 0
 5. etcd away for 20 s: acknowledgements go on, and the same primary leads afterwards in the same epoch
-6. a primary that was cut off with unacknowledged records loses those that the new primary lacks
+6. a primary that was cut off with unacknowledged records shows them to nobody and loses those that the new primary lacks
 
 Names of scenarios may be given as arguments; $LEASH_KILLS is how often a primary is killed (20).
 """
@@ -22,9 +23,10 @@ KILLS = int(os.environ.get("LEASH_KILLS", "20"))
 
 
 def producing(c, n=4):
-    ps = [Producer(c.gateway.port, "p%d" % i) for i in range(n)]
+    ps = [Producer(c.gateway.port, "p%d" % i, history=c.history("p%d" % i, in_order=True)) for i in range(n)]
     for p in ps:
         p.start()
+    c.start_readers()
     moving(ps)
     return ps
 
@@ -42,6 +44,7 @@ def settle(c, ps):
         p.finish()
     c.wait_in_sync()
     check_promises(c.wait_equal(), ps)
+    c.check_histories()
     for n in c.nodes:
         leash("log", "verify", n.dir)
     print("%d acknowledged, longest pause %.0f ms" % (
@@ -132,28 +135,42 @@ def etcd_away(test):
     settle(c, ps)
 
 
+def recorded(h, conn, r, value):
+    tag = h.append(conn, "", value)
+    r.send("XADD", "engine", "*", "v", value)
+    reply = r.read()
+    h.answered(tag, reply)
+    return reply
+
+
 def cut_off(test):
     c = Cluster(test)
+    h, h_direct = c.history("a"), c.history("direct")
+    c.start_readers()
     with c.gateway.client() as r:
+        conn = h.conn(r)
         for i in range(10):
-            r.call("XADD", "engine", "*", "v", "a:%d" % i)
+            recorded(h, conn, r, b"a:%d" % i)
         old = c.wait_primary()
         others = [n for n in c.nodes if n is not old]
         for n in others:
             n.kill()
         direct = old.client()
+        conn_direct = h_direct.conn(direct)
         for i in range(5):
+            h_direct.append(conn_direct, "", b"lost:%d" % i)
             direct.send("XADD", "engine", "*", "v", "lost:%d" % i)  # nobody else will ever have it
         wait_for(lambda: "lost:4" in leash("log", "cat", old.dir, check=False).stdout, "they are in its log", 10)
         old.pause()
         for n in others:
             n.start()
         c.wait_primary(but=old)
-        assert r.call("XADD", "engine", "*", "v", "b:0") == b"11-0"
+        assert recorded(h, conn, r, b"b:0") == b"11-0"
         old.resume()
         c.wait_in_sync()
         values = [fields[1] for _, fields in c.wait_equal()]
         assert values == [b"a:%d" % i for i in range(10)] + [b"b:0"], values
+        c.check_histories()
         assert os.listdir(os.path.join(old.dir, "cut")), "what was cut is kept"
 
 

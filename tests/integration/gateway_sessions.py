@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Messages without ids of their own, through the gateway to real nodes: its sessions keep each from being lost or doubled
-while primaries are killed, paused and hand over. Each gets one answer, no error, in order, and is in the log once."""
+while primaries are killed, paused and hand over. Each gets one answer, no error, in order, and is in the
+log once; and the history of all clients, readers among them, is checked (tests/check/hist.h)."""
 
 import sys
 import threading
@@ -16,17 +17,22 @@ class Writer(threading.Thread):
         super().__init__(daemon=True)
         self.cluster, self.name_ = cluster, name
         self.sent, self.acks, self.trouble = 0, [], None
+        self.history = cluster.history(name, in_order=True)
         self.halt = threading.Event()
         self.start()
 
     def run(self):
         try:
             with self.cluster.gateway.client() as r:
+                conn, tags = self.history.conn(r), []
                 while not self.halt.is_set() or len(self.acks) < self.sent:
                     while not self.halt.is_set() and self.sent - len(self.acks) < WINDOW:
-                        r.send("XADD", "engine", "*", "v", "%s:%d" % (self.name_, self.sent))
+                        value = b"%s:%d" % (self.name_.encode(), self.sent)
+                        tags.append(self.history.append(conn, "", value))
+                        r.send("XADD", "engine", "*", "v", value)
                         self.sent += 1
                     reply = r.read()
+                    self.history.answered(tags.pop(0), reply)
                     if isinstance(reply, RespError):
                         raise reply
                     self.acks.append(seq_of(reply))
@@ -44,6 +50,7 @@ def moving(writers, more=100):
 def main(test):
     c = Cluster(test)
     writers = [Writer(c, "w%d" % i) for i in range(6)]
+    c.start_readers()
     moving(writers)
     for _ in range(4):
         victim = c.wait_primary()
@@ -75,6 +82,7 @@ def main(test):
         assert [where.get("%s:%d" % (w.name_, i)) for i in range(w.sent)] == w.acks, "%s is not where it was told" % w.name_
         assert w.acks == sorted(w.acks), "%s is out of order" % w.name_
     assert len(where) == sum(w.sent for w in writers)
+    c.check_histories()
     with c.gateway.client() as r:
         sys.stdout.write(r.call("INFO", "engines").decode())
     print("%d messages" % len(where))

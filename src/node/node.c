@@ -27,9 +27,10 @@ void node_fatal(struct node *n, int exit_status)
 
 /* ------------------------------------------------------------------------------------------------------------- turns */
 
+/* The disk's time is counted from the last look: each turn of a busy node arms anew, and would put it off for ever. */
 static void arm_timer(struct node *n)
 {
-	uint64_t now = clk_boot_ns(), at = MIN2(drv_wakeup_ns(n->drv), now + NODE_DISK_LOOK_NS);
+	uint64_t now = clk_boot_ns(), at = MIN2(drv_wakeup_ns(n->drv), n->disk_looked_ns + NODE_DISK_LOOK_NS);
 	uint64_t us = at > now ? (at - now) / NS_PER_US : 0;
 	struct timeval tv = { .tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)MAX2(us % 1000000, (uint64_t)500) };
 

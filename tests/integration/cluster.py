@@ -96,13 +96,13 @@ class EtcdMembers(Etcd):
 class Cluster:
     """etcd, nodes P1 S1 S2 and a gateway, started, everybody in sync."""
 
-    def __init__(self, test, n=3, gateway=True, etcd=None, **options):
+    def __init__(self, test, n=3, gateway=True, etcd=None, node=Node, **options):
         self.etcd = etcd or Etcd(test)
         names = ["P1"] + ["S%d" % i for i in range(1, n)]
         options.setdefault("founders", ",".join(names))
         options.setdefault("lease_ttl", "5")
         options.setdefault("failure_timeout", "1000ms")
-        self.nodes = [Node(test, self.etcd, name, **options) for name in names]
+        self.nodes = [node(test, self.etcd, name, **options) for name in names]
         self.by_name = {node.node: node for node in self.nodes}
         self.wait_in_sync()
         self.gateway = Gateway(test, self.etcd) if gateway else None

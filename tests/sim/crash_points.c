@@ -6,7 +6,7 @@
  * all but each, and some parts at random, times each prefix of the changes of names (each subset, when they are few),
  * times old and new file sizes, is one state of the disk after a loss of power. In each the log must open, hold at least
  * what was acknowledged and at most what was appended, byte by byte, and go on (tests/unit/rlog_life.h). In one state of
- * some the power fails again while the log is opened, at each call again.
+ * NEST_EVERY the power fails again while the log is opened, at each call, with each prefix.
  *
  * Setting damage aside (with the new incarnation first: R11) and repair in place are such lives, too.
  *
@@ -29,7 +29,7 @@
 
 #define NAMES_MAX  4 /* so many changes of names: each subset */
 #define DRAWN      6 /* parts at random */
-#define NEST_EVERY 24
+#define NEST_EVERY 64
 #define WARM_STEPS 25
 #define STEPS_LIFE 12
 
@@ -171,7 +171,7 @@ static void sectors(struct run *r, const struct simdisk *d, uint64_t names, bool
 {
 	size_t n = simdisk_dirty(d);
 
-	for (enum part part = 0; part < PARTS; part++)
+	for (enum part part = 0; part < (r->depth ? PART_ONLY : PARTS); part++)
 		for (size_t k = 0; k < choices(part, n); k++) {
 			struct choice c = { .part = part, .k = k, .rng = { r->seed ^ r->call << 8 ^ k } };
 

@@ -33,7 +33,7 @@ struct control {
 	uint64_t hits;    /* calls that failed or hung */
 	uint64_t hanging; /* calls that hang now */
 	uint64_t loaded;  /* 1: the process has this mapped */
-	char path[256];   /* fnmatch() on the whole path; '*' matches '/' too */
+	char path[256];   /* fnmatch() on the whole path, extended; '*' matches '/' too */
 };
 
 static struct control *control;
@@ -104,7 +104,7 @@ static bool fails_path(enum call call, const char *path)
 {
 	if (!(armed() & UINT32_C(1) << call))
 		return false;
-	return !control->inode && fnmatch(control->path, path, 0) == 0 && struck(call);
+	return !control->inode && fnmatch(control->path, path, FNM_EXTMATCH) == 0 && struck(call);
 }
 
 static bool fails_fd(enum call call, int fd)
@@ -122,7 +122,7 @@ static bool fails_fd(enum call call, int fd)
 	if (n < 0)
 		return false;
 	path[n] = '\0';
-	return fnmatch(control->path, path, 0) == 0 && struck(call);
+	return fnmatch(control->path, path, FNM_EXTMATCH) == 0 && struck(call);
 }
 
 int open(const char *path, int flags, ...)

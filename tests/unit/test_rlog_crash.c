@@ -100,6 +100,35 @@ START_TEST(any_change_finds_the_disk_full)
 }
 END_TEST
 
+/* Whatever it is that finds no room, also where bytes are there to be overwritten: nothing fails for good. */
+START_TEST(a_full_disk_is_no_failure)
+{
+	static const unsigned odds[STEPS] = { 50, 20, 10, 5, 0, 5, 0, 10, 0 };
+	static const unsigned masks[] = { SIMDISK_CHANGES, SIMDISK_BIT(SIMDISK_RENAME) };
+	bool hit = true;
+
+	for (uint64_t k = 0; hit; k++) {
+		struct life f;
+		int r;
+
+		life_init(&f, 6000 + (uint64_t)_i);
+		ck_assert_int_eq(life_run(&f, 0), 0);
+		f.odds = odds;
+		simdisk_fault(f.disk, masks[_i % 2], k, -ENOSPC, false);
+		for (int i = 0; i < 60; i++) {
+			r = life_step(&f);
+			ck_assert_msg(r == 0, "operation %llu, step %d: %d", (unsigned long long)k, i, r);
+		}
+		hit = simdisk_fault_hit(f.disk);
+		rlog_close(TAKE(f.log));
+		simdisk_fault_clear(f.disk);
+		simdisk_crash(f.disk, &f.rng);
+		check_state(&f, f.disk, "after a full disk");
+		life_deinit(&f);
+	}
+}
+END_TEST
+
 START_TEST(a_small_disk)
 {
 	struct life f;
@@ -395,6 +424,7 @@ int main(void)
 	tcase_add_loop_test(t, any_operation_fails_once, 0, 8);
 	tcase_add_loop_test(t, any_operation_and_all_later_fail, 0, 4);
 	tcase_add_loop_test(t, any_change_finds_the_disk_full, 0, 8);
+	tcase_add_loop_test(t, a_full_disk_is_no_failure, 0, 4);
 	tcase_add_loop_test(t, a_small_disk, 0, 2);
 	tcase_add_loop_test(t, a_flipped_bit_is_never_accepted, 0, 8);
 	tcase_add_test(t, what_was_acknowledged_is_never_torn);

@@ -296,7 +296,7 @@ def full_disk(test, name, refused):
     small = on_small_disk(test, name)
     disk = small
     try:
-        c = cluster(test, priority="0")
+        c = cluster(test, lease_ttl="5", failure_timeout="2500ms")
         node = c.by_name[name]
         ps = producing(c, PatientProducer, 6)
         moving(ps, 20)

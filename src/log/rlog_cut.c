@@ -175,9 +175,9 @@ static int reset_apply(struct rlog *l, leash_seq start, struct leash_chain base)
 	l->n_damage = 0;
 	l->durable = start - 1;
 	r = rlog_spare_make(l);
-	if (r == RLOG_E_FULL) /* even without the old log: nothing that this process could still do */
-		return -ENOSPC;
-	return r < 0 ? r : rlog_seg_create(l, start, base, 0, 0);
+	if (r == 0)
+		r = rlog_seg_create(l, start, base, 0, 0);
+	return r == RLOG_E_FULL ? -ENOSPC : r; /* even without the old log: nothing that this process could still do */
 }
 
 int rlog_intent_redo(struct rlog *l)

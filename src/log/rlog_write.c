@@ -180,10 +180,14 @@ int rlog_seg_create(struct rlog *l, leash_seq first, struct leash_chain base, le
 	rlog_seg_header_encode(&h, page);
 	rlog_name(name, first, "seg");
 	r = rlog_file_write(&l->spare.file, page, sizeof page, 0);
+	if (rlog_is_full(r)) /* of an overwrite, as in append_undo() */
+		return spare_full(l);
 	if (r == 0)
 		r = l->ops->fdatasync(l->ops->ctx, l->spare.file.fd);
 	if (r == 0)
 		r = rlog_file_rename(l->ops, l->conf.dir, "spare", l->conf.dir, name);
+	if (rlog_is_full(r))
+		return spare_full(l);
 	if (r == 0)
 		r = l->ops->sync_dir(l->ops->ctx, l->conf.dir);
 	if (r == 0)
@@ -215,6 +219,8 @@ static int seg_roll(struct rlog *l)
 		r = rlog_digest_put(l, l->n_segs - 1, &l->entries);
 	if (r == 0 || r == RLOG_E_FULL || r == -ENOMEM) /* without a digest: made again when it is needed */
 		r = rlog_seg_create(l, seg->last + 1, seg->chain, seg->last_epoch, seg->last_log_time_ns);
+	if (r == RLOG_E_FULL)
+		return r;
 	if (r == 0 && l->n_segs == 1)
 		r = rlog_start_note(l);
 	if (r == RLOG_E_FULL) /* not known for now, as in a log of old */

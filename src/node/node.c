@@ -27,10 +27,10 @@ void node_fatal(struct node *n, int exit_status)
 
 /* ------------------------------------------------------------------------------------------------------------- turns */
 
+/* The disk's time is counted from the last look: each turn of a busy node arms anew, and would put it off for ever. */
 static void arm_timer(struct node *n)
 {
 	uint64_t now = clk_boot_ns(), at = MIN2(drv_wakeup_ns(n->drv), repair_wakeup_ns(n->repair));
-	/* From the last look on, not from now: every turn arms it anew, and would else put it off for ever. */
 	uint64_t look = MIN2(at, n->disk_looked_ns + NODE_DISK_LOOK_NS);
 	uint64_t us = look > now ? (look - now) / NS_PER_US : 0;
 	struct timeval tv = { .tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)MAX2(us % 1000000, (uint64_t)500) };

@@ -97,7 +97,7 @@ class EtcdMembers(Etcd):
 class Cluster:
     """etcd, nodes P1 S1 S2 and a gateway, started, everybody in sync."""
 
-    def __init__(self, test, n=3, gateway=True, etcd=None, **options):
+    def __init__(self, test, n=3, gateway=True, etcd=None, node=Node, **options):
         self.test = test
         self.histories = []
         self.readers = []
@@ -106,7 +106,7 @@ class Cluster:
         options.setdefault("founders", ",".join(names))
         options.setdefault("lease_ttl", "5")
         options.setdefault("failure_timeout", "1000ms")
-        self.nodes = [Node(test, self.etcd, name, **options) for name in names]
+        self.nodes = [node(test, self.etcd, name, **options) for name in names]
         self.by_name = {node.node: node for node in self.nodes}
         self.wait_in_sync()
         self.gateway = Gateway(test, self.etcd) if gateway else None

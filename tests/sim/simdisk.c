@@ -718,6 +718,100 @@ void simdisk_crash(struct simdisk *d, struct simrng *rng)
 	}
 }
 
+/* All inodes, each once: those with a name, then those that would have one again. */
+static struct inode *inode_at(const struct simdisk *d, size_t k)
+{
+	struct inode *i;
+
+	if (k < d->now.n)
+		return d->now.v[k].inode;
+	i = d->durable.v[k - d->now.n].inode;
+	for (size_t n = 0; n < d->now.n; n++)
+		if (d->now.v[n].inode == i)
+			return NULL;
+	return i;
+}
+
+static bool sector_differs(const struct inode *i, size_t s)
+{
+	return i->dirty[s] && memcmp(i->cache + s * SECTOR, i->disk + s * SECTOR, SECTOR) != 0;
+}
+
+size_t simdisk_dirty(const struct simdisk *d)
+{
+	size_t n = 0;
+
+	for (size_t k = 0; k < d->now.n + d->durable.n; k++) {
+		const struct inode *i = inode_at(d, k);
+
+		for (size_t s = 0; i && s < i->cap / SECTOR; s++)
+			n += sector_differs(i, s);
+	}
+	return n;
+}
+
+size_t simdisk_names_unsynced(const struct simdisk *d)
+{
+	return d->n_changes;
+}
+
+bool simdisk_sizes_unsynced(const struct simdisk *d)
+{
+	for (size_t k = 0; k < d->now.n + d->durable.n; k++) {
+		const struct inode *i = inode_at(d, k);
+
+		if (i && i->size != i->disk_size)
+			return true;
+	}
+	return false;
+}
+
+static void inode_lose(struct inode *i, const struct simdisk_choice *c, size_t *sector)
+{
+	size_t reach = i->disk_size;
+
+	for (size_t s = 0; s < i->cap / SECTOR; s++) {
+		if (sector_differs(i, s) && c->sector((*sector)++, c->arg)) {
+			sector_flush(i, s);
+			reach = MAX2(reach, MIN2((s + 1) * SECTOR, i->size));
+		}
+		i->dirty[s] = false;
+	}
+	i->disk_size = c->sizes ? i->size : reach;
+	i->size = i->disk_size;
+	if (i->size < i->cap)
+		memset(i->disk + i->size, 0, i->cap - i->size);
+	if (i->cap)
+		memcpy(i->cache, i->disk, i->cap);
+}
+
+static bool never(size_t i, void *arg)
+{
+	(void)i;
+	(void)arg;
+	return false;
+}
+
+void simdisk_lose(struct simdisk *d, const struct simdisk_choice *c)
+{
+	size_t sector = 0;
+
+	simdisk_kill(d);
+	for (size_t k = 0; k < d->now.n + d->durable.n; k++)
+		if (inode_at(d, k))
+			inode_lose(inode_at(d, k), c, &sector);
+	for (size_t i = 0; i < d->n_changes; i++)
+		if (i < 64 && c->names >> i & 1)
+			change_apply(&d->durable, &d->changes[i]);
+	changes_clear(d);
+	names_clear(&d->now);
+	for (size_t i = 0; i < d->durable.n; i++) {
+		/* What was made and removed again, and now is there all the same, was not counted: nothing of it survives. */
+		inode_lose(d->durable.v[i].inode, &(struct simdisk_choice){ .sector = never }, &sector);
+		names_set(&d->now, d->durable.v[i].path, d->durable.v[i].inode);
+	}
+}
+
 void simdisk_fault(struct simdisk *d, unsigned mask, uint64_t skip, int error, bool sticky)
 {
 	d->fault_mask = mask;

@@ -43,6 +43,18 @@ const struct rlog_ops *simdisk_ops(struct simdisk *d);
 void simdisk_kill(struct simdisk *d);                            /* the process ends */
 void simdisk_crash(struct simdisk *d, struct simrng *rng);       /* the power fails */
 
+/* The same, with what survives chosen and not drawn, so that all of it can be tried. */
+struct simdisk_choice {
+	uint64_t names;                      /* bit i: the i-th unsynced change of names survives; from the 64th on none does */
+	bool (*sector)(size_t i, void *arg); /* does the i-th dirty sector? */
+	void *arg;
+	bool sizes;                          /* files are as long as processes saw them */
+};
+size_t simdisk_dirty(const struct simdisk *d);         /* sectors whose content is not that of the device, file by file */
+size_t simdisk_names_unsynced(const struct simdisk *d); /* changes of names, in order */
+bool simdisk_sizes_unsynced(const struct simdisk *d);
+void simdisk_lose(struct simdisk *d, const struct simdisk_choice *c);
+
 /* The operation after @skip more of those in @mask fails with @error (negative errno); all later ones too if @sticky. */
 void simdisk_fault(struct simdisk *d, unsigned mask, uint64_t skip, int error, bool sticky);
 bool simdisk_fault_hit(const struct simdisk *d);                 /* the fault has struck */

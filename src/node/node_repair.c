@@ -17,9 +17,10 @@
 #include "base/clk.h"
 #include "node/diag_node.h"
 
-#define REPAIR_ANSWER_NS   (2 * NS_PER_S)
-#define REPAIR_AGAIN_NS    (1 * NS_PER_S)
-#define REPAIR_PATIENCE_NS (20 * NS_PER_S)
+/* Times, in failure timeouts. */
+#define REPAIR_ANSWER      2
+#define REPAIR_AGAIN       1
+#define REPAIR_PATIENCE    20
 #define REPAIR_SERVE_BYTES (1u << 20) /* of one answer */
 
 /* ------------------------------------------------------------------------------------------------ what repair.c asks */
@@ -89,8 +90,9 @@ static void io_failed(void *ctx, leash_seq seq, bool final, const char *why)
 
 int node_repair_init(struct node *n)
 {
-	static const struct repair_conf conf = { .answer_ns = REPAIR_ANSWER_NS, .again_ns = REPAIR_AGAIN_NS,
-		.patience_ns = REPAIR_PATIENCE_NS };
+	uint64_t timeout_ns = n->conf.failure_timeout_ns;
+	struct repair_conf conf = { .answer_ns = REPAIR_ANSWER * timeout_ns, .again_ns = REPAIR_AGAIN * timeout_ns,
+		.patience_ns = REPAIR_PATIENCE * timeout_ns };
 	struct repair_io io = { .ctx = n, .rebuild = io_rebuild, .put = io_put, .ask = io_ask,
 		.repaired = io_repaired, .failed = io_failed };
 

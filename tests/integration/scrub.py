@@ -96,8 +96,8 @@ def settle(c, ps):
         sum(len(p.acks) for p in ps), 1000 * max(p.longest_pause for p in ps)), flush=True)
 
 
-def cluster(test):
-    return Cluster(test, segment_bytes="64K", max_record_bytes="16K", scrub_rate=RATE)
+def cluster(test, **options):
+    return Cluster(test, segment_bytes="64K", max_record_bytes="16K", scrub_rate=RATE, **options)
 
 
 def running(test):
@@ -175,7 +175,7 @@ def at_rest(test):
 
 
 def same_place(test):
-    c = cluster(test)
+    c = cluster(test, failure_timeout="300ms")
     ps = producing(c)
     moving(ps, 300)
     for p in ps:
@@ -223,7 +223,7 @@ def recover(c, *options, check=True):
 
 
 def lost_everywhere(test):
-    c = cluster(test)
+    c = cluster(test, failure_timeout="300ms")
     ps = producing(c)
     moving(ps, 100)
     for p in ps:

@@ -291,7 +291,8 @@ static void hurt(struct life *f, size_t i, enum hurt how, uint64_t seed)
 	switch (how) {
 	case HURT_TWO:
 		NEED(simdisk_flip(f->disk, path, 4096 + simrng_below(&rng, 300), 1));
-		/* fall through */
+		NEED(simdisk_flip(f->disk, path, at, 16));
+		break;
 	case HURT_RECORD: NEED(simdisk_flip(f->disk, path, at, 16)); break;
 	case HURT_HEADER: NEED(simdisk_flip(f->disk, path, 100, 1)); break;
 	case HURT_CUT: cut_file(f, path, at); break;

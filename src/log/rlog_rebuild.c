@@ -264,6 +264,8 @@ static int swap(struct rlog_rebuild *b)
 		r = rlog_file_rename(l->ops, l->conf.dir, name, dir, name);
 	if (r == 0)
 		r = l->ops->sync_dir(l->ops->ctx, dir);
+	if (r == 0) /* before its name is taken: the evidence is to be kept */
+		r = l->ops->sync_dir(l->ops->ctx, l->conf.dir);
 	if (r == 0 || r == -ENOENT)
 		r = rlog_file_rename(l->ops, l->conf.dir, REBUILD_NAME, l->conf.dir, name);
 	return r < 0 ? r : l->ops->sync_dir(l->ops->ctx, l->conf.dir);

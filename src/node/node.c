@@ -27,14 +27,22 @@ void node_fatal(struct node *n, int exit_status)
 
 /* ------------------------------------------------------------------------------------------------------------- turns */
 
-/* The disk's time is counted from the last look: each turn of a busy node arms anew, and would put it off for ever. */
+/*
+ * Each turn of a busy node comes here. The disk's time is counted from the last look, and a timer that is due early enough
+ * stays as it is: put off by each turn it would never come.
+ */
 static void arm_timer(struct node *n)
 {
-	uint64_t now = clk_boot_ns(), at = MIN2(drv_wakeup_ns(n->drv), repair_wakeup_ns(n->repair));
-	uint64_t look = MIN2(at, n->disk_looked_ns + NODE_DISK_LOOK_NS);
-	uint64_t us = look > now ? (look - now) / NS_PER_US : 0;
-	struct timeval tv = { .tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)MAX2(us % 1000000, (uint64_t)500) };
+	uint64_t now = clk_boot_ns(), at = MIN2(drv_wakeup_ns(n->drv), repair_wakeup_ns(n->repair)), us;
+	struct timeval tv;
 
+	at = MIN2(at, n->disk_looked_ns + NODE_DISK_LOOK_NS);
+	at = MAX2(at, now + NODE_TIMER_NS);
+	if (n->timer_ns && n->timer_ns <= at)
+		return;
+	n->timer_ns = at;
+	us = (at - now) / NS_PER_US;
+	tv = (struct timeval){ .tv_sec = (time_t)(us / 1000000), .tv_usec = (suseconds_t)(us % 1000000) };
 	(void)event_add(n->timer, &tv);
 }
 
@@ -68,6 +76,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	uint64_t now = clk_boot_ns();
 
 	(void)fd, (void)what;
+	n->timer_ns = 0;
 	if (n->dead)
 		return;
 	drv_event(n->drv, &(struct rep_event){ .kind = REP_EV_TICK, .now_ns = now });

@@ -15,6 +15,7 @@
 
 #define NODE_ANNOUNCE_NS  (1000 * UINT64_C(1000000)) /* between announcements because our key is missing */
 #define NODE_DISK_LOOK_NS (100 * UINT64_C(1000000))
+#define NODE_TIMER_NS     (500 * UINT64_C(1000)) /* between two ticks, at least */
 #define NODE_REQUEST_NS   (10 * UINT64_C(1000000000)) /* an operator's switchover has this long */
 
 struct node_fetch {
@@ -44,6 +45,7 @@ struct node {
 	struct node_net net;
 	struct event_base *base;
 	struct event *turn, *timer;
+	uint64_t timer_ns; /* when the timer is due; 0: it is not armed */
 	bool turn_due, dead, stopping, stopped;
 
 	leash_id run;

@@ -271,7 +271,7 @@ class ShimDisk:
 
     def __init__(self, node):
         self.node = node
-        node.disk.fail(errno.ENOSPC, "fallocate", "pwritev", path="*/@(spare|reserve)")
+        node.disk.fail(errno.ENOSPC, "fallocate", path="*/@(spare|reserve)")
 
     def room(self):
         self.node.disk.well()
@@ -337,6 +337,21 @@ def full_disk_of_secondary(test):
 
 def full_disk_of_primary(test):
     full_disk(test, "P1", True)
+
+
+def no_room_to_overwrite(test):
+    """As on a file system that writes elsewhere. Nobody ends, and no client sees an error; a primary may step down."""
+    c = cluster(test)
+    ps = producing(c)
+    moving(ps, 200)
+    for node in (secondary(c), c.wait_primary()):
+        before = incarnation(node)
+        node.disk.fail(errno.ENOSPC, "pwritev", path="*.seg", times=1)
+        node.disk.struck()
+        moving(ps)
+        in_sync(node)
+        assert incarnation(node) == before and node.running()
+    settle(c, ps, "no_room_to_overwrite")
 
 
 # --------------------------------------------------------------------------------------------------------- foreign files
@@ -425,7 +440,7 @@ def foreign_mark(test):
 
 
 SCENARIOS = [failed_sync, failed_write, failed_read, hanging, hanging_primary, full_disk_of_secondary, full_disk_of_primary,
-             foreign_meta, foreign_segment, foreign_mark]
+             no_room_to_overwrite, foreign_meta, foreign_segment, foreign_mark]
 
 
 def main(test):

@@ -120,7 +120,7 @@ struct run {
 	const char *name;
 	struct life *f;
 	void (*check)(struct run *r, struct simdisk *d, const char *when);
-	leash_seq good;         /* setting aside: where the good part of the log ends */
+	leash_seq good;         /* setting aside: where the good part of the log ends; repair: the segment, if it is there */
 	uint64_t seed, call;    /* of the life; system calls so far */
 	uint64_t lives, calls, choices, states, nested;
 	unsigned thin, depth;
@@ -291,7 +291,8 @@ static void hurt(struct life *f, size_t i, enum hurt how, uint64_t seed)
 	switch (how) {
 	case HURT_TWO:
 		NEED(simdisk_flip(f->disk, path, 4096 + simrng_below(&rng, 300), 1));
-		/* fall through */
+		NEED(simdisk_flip(f->disk, path, at, 16));
+		break;
 	case HURT_RECORD: NEED(simdisk_flip(f->disk, path, at, 16)); break;
 	case HURT_HEADER: NEED(simdisk_flip(f->disk, path, 100, 1)); break;
 	case HURT_CUT: cut_file(f, path, at); break;
@@ -396,6 +397,30 @@ static leash_seq damage_of(struct rlog *l, struct simdisk *d, const struct rlog_
 	return st->damaged ? rlog_damage_get(l, &n)->first : first_unreadable(d, st->end);
 }
 
+struct evidence {
+	struct simdisk *disk;
+	leash_seq first;
+	bool found;
+};
+
+static int look_for_evidence(const char *name, void *arg)
+{
+	struct evidence *e = arg;
+	char path[160];
+
+	(void)snprintf(path, sizeof path, DIR "/damaged/%s/%020llu.seg", name, (unsigned long long)e->first);
+	e->found |= simdisk_exists(e->disk, path);
+	return 0;
+}
+
+/* Is what was in the place of segment @first kept? */
+static bool evidence_kept(struct simdisk *d, leash_seq first)
+{
+	struct evidence e = { .disk = d, .first = first };
+
+	return simdisk_ops(d)->list(simdisk_ops(d)->ctx, DIR "/damaged", look_for_evidence, &e) == 0 && e.found;
+}
+
 /* Repaired, or to be repaired: what was acknowledged is all there in the end. */
 static void check_rebuild(struct run *r, struct simdisk *d, const char *when)
 {
@@ -415,6 +440,7 @@ static void check_rebuild(struct run *r, struct simdisk *d, const char *when)
 	ck_assert_msg(st.end >= r->f->synced && st.end <= r->f->book.end, "%s: ends at %llu, not %llu..%llu", when,
 		(unsigned long long)st.end, (unsigned long long)r->f->synced, (unsigned long long)r->f->book.end);
 	NEED(st.meta.incarnation == 77);
+	ck_assert_msg(r->good == 0 || evidence_kept(d, r->good), "%s: the evidence is gone", when);
 	NEED(rlog_verify(DIR, simdisk_ops(d), 0, told, NULL, &res) == 0);
 	book_compare(&r->f->book, DIR, simdisk_ops(d), l, st.end);
 	rlog_close(l);
@@ -424,13 +450,16 @@ static void life_rebuild(struct run *r)
 {
 	size_t which = (size_t)(r->seed % 3);
 	struct rlog_segment_info info;
+	enum hurt how;
 	struct life f;
 
 	life_whole(&f, r->seed);
 	r->f = &f;
 	r->check = check_rebuild;
 	NEED(rlog_segment_info(f.log, which, &info) == 0);
-	hurt(&f, which, which == 2 ? HURT_RECORD : (enum hurt)(r->seed / 3 % HURTS), r->seed); /* its end nothing proves */
+	how = which == 2 ? HURT_RECORD : (enum hurt)(r->seed / 3 % HURTS); /* the log's end nothing proves */
+	hurt(&f, which, how, r->seed);
+	r->good = how == HURT_GONE ? 0 : info.first;
 	simdisk_hook(f.disk, points, r);
 	ck_assert_int_eq(rebuild(&f, f.log, info.first, r->seed / 15 % 2 == 0), 0);
 	simdisk_hook(f.disk, NULL, NULL);

@@ -49,7 +49,7 @@ static const struct kind kinds[F_COUNT] = {
 	[F_DRAIN] = { "graceful stop", simfault_begin_drain, NULL, 0 },
 	[F_CLOCK] = { "clock", simfault_begin_clock, NULL, 0 },
 	[F_SETTINGS] = { "paused or drained", simfault_begin_settings, simfault_end_settings, 4000 },
-	[F_ETCD_RESTORE] = { "etcd from a backup", simfault_begin_etcd_restore, NULL, 0 },
+	[F_ETCD_RESTORE] = { "etcd from a backup, or empty", simfault_begin_etcd_restore, NULL, 0 },
 	[F_RESTART] = { "restart", NULL, simfault_end_restart, 0 },
 };
 
@@ -91,13 +91,13 @@ static void look_after_damage(struct sim *s)
 		}
 		well &= !n->damaged;
 	}
-	if (w->restored_ms && sim_now_ms(s) > w->restored_ms + 12000) {
-		if (simfault_someone_halted(s))
+	if (w->recover_ms && sim_now_ms(s) > w->recover_ms) {
+		if (simfault_waits_for_recover(s))
 			simfault_recover(s);
 		else
-			w->restored_ms = 0; /* it was no news to anybody */
+			w->recover_ms = 0; /* it was no news to anybody */
 	}
-	if (w->alone && !w->restored_ms && well && simfault_all_well(s) && sim_now_ms(s) > w->alone_since_ms + 3000)
+	if (w->alone && !w->recover_ms && well && simfault_all_well(s) && sim_now_ms(s) > w->alone_since_ms + 3000)
 		w->alone = false;
 }
 

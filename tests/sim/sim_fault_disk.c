@@ -3,6 +3,10 @@
 
 #include <errno.h>
 
+/* When the operator comes to recover: all nodes have looked at etcd again, or put their keys back there. */
+#define ETCD_OLD_MS   12000
+#define ETCD_EMPTY_MS 35000
+
 /* --------------------------------------------------------------------------------------------------------------- disks */
 
 bool simfault_begin_stuck(struct sim *s, struct simnode *n, struct simnode *k)
@@ -159,7 +163,7 @@ bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnod
 	struct swarm *w = s->swarm;
 
 	(void)n, (void)k;
-	if (!w->backup) {
+	if (!w->backup && !sim_chance(s, 0.3)) {
 		if (!simfault_all_well(s))
 			return false;
 		w->backup = sim_etcd_backup(s);
@@ -168,8 +172,14 @@ bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnod
 	if (!quiet(s))
 		return false;
 	w->alone = true;
-	w->alone_since_ms = w->restored_ms = sim_now_ms(s);
+	w->alone_since_ms = sim_now_ms(s);
 	s->stats.etcd_restores++;
+	if (!w->backup) { /* there was none */
+		w->recover_ms = sim_now_ms(s) + ETCD_EMPTY_MS;
+		sim_etcd_wipe(s);
+		return true;
+	}
+	w->recover_ms = sim_now_ms(s) + ETCD_OLD_MS;
 	sim_etcd_restore(s, w->backup);
 	s->etcd.now.paused = false; /* settings of that time the operator takes back */
 	s->etcd.now.n_drained = 0;
@@ -193,14 +203,17 @@ void simfault_recover(struct sim *s)
 			(st->log_epoch == best->status.log_epoch && st->log_matched > best->status.log_matched))
 			best = n;
 	}
-	s->swarm->restored_ms = 0;
+	s->swarm->recover_ms = 0;
 	sim_recover(s, best->name);
 }
 
-bool simfault_someone_halted(const struct sim *s)
+bool simfault_waits_for_recover(struct sim *s)
 {
-	for (int i = 0; i < s->n; i++)
-		if (s->nodes[i].up && rep_role(simnode_rep(&s->nodes[i])) == REP_ROLE_HALTED)
+	for (int i = 0; i < s->n; i++) {
+		const struct rep_status *st = sim_status(s, s->nodes[i].name);
+
+		if (st && (st->role == REP_ROLE_HALTED || st->state_gone))
 			return true;
+	}
 	return false;
 }

@@ -40,6 +40,7 @@ struct sim_opts {
 	enum rep_topology topology;
 	uint64_t dedup_window; /* default 1000 */
 	bool verbose;       /* trace to stderr as it happens */
+	bool priorities;    /* nodes have some, other than their names say */
 	bool no_start;      /* nodes are started by the test */
 	uint64_t max_faults; /* swarm: fewer than these; 0 = any number */
 

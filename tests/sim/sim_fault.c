@@ -2,10 +2,11 @@
  * Random faults. Which kinds, and how often, is drawn once per seed ("swarm testing", Groce et al. 2012): runs with few
  * kinds reach states that runs with all of them never do.
  *
- * Bounds. What takes from a disk what had been synced (flipped bits, cut files, a replaced disk, an image) strikes one
- * node at a time, while everybody is up and in sync, and the next one not before that node is whole again. An image and a
- * restored etcd are an operator's deeds, done while all is well, and nothing else happens until they have healed: a
- * restored secondary whose primary dies before it has spoken to it would know of nothing that it lacks (B6).
+ * Bounds. What takes from a disk what had been synced strikes one node at a time, and the next one not before that node
+ * is whole again: flipped bits and cut files while all members of the in-sync set are up; a replaced disk and an image
+ * while everybody is up and in sync. An image and a restored etcd are an operator's deeds, done while all is well, and
+ * nothing else happens until they have healed: a restored secondary whose primary dies before it has spoken to it would
+ * know of nothing that it lacks (B6).
  */
 #include "tests/sim/sim_fault.h"
 

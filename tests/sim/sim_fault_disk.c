@@ -87,6 +87,27 @@ bool simfault_all_well(const struct sim *s)
 	return true;
 }
 
+/* Every member of the set is up and has what was committed, and nobody else is damaged: what this one loses, another has.
+ * Who is no member may be anything. */
+static bool may_rot(const struct sim *s, const struct simnode *rotten)
+{
+	const struct rep_insync *set = &s->etcd.now.insync;
+	uint32_t members = 0;
+
+	for (int i = 0; i < s->n; i++) {
+		const struct simnode *n = &s->nodes[i];
+
+		if (n->damaged || n->wipe_at_start)
+			return false;
+		if (!simfault_is_member(s, n))
+			continue;
+		if (!n->up || n->paused || n->leaving || n->disk_frozen || n->acc.durable < s->committed_end)
+			return false;
+		members++;
+	}
+	return !s->etcd.down && rotten->up && members == set->n_members && members >= 2;
+}
+
 static bool quiet(const struct sim *s)
 {
 	for (int kind = 0; kind < F_COUNT; kind++)
@@ -101,7 +122,7 @@ bool simfault_begin_flip(struct sim *s, struct simnode *n, struct simnode *k)
 	char what[128];
 
 	(void)k;
-	if (!simfault_all_well(s) || !simdisk_flip_somewhere(n, what))
+	if (!may_rot(s, n) || !simdisk_flip_somewhere(n, what))
 		return false;
 	sim_say(s, n->i, "has rot on its disk: %s", what);
 	return true;
@@ -112,7 +133,7 @@ bool simfault_begin_cut_file(struct sim *s, struct simnode *n, struct simnode *k
 	char what[128];
 
 	(void)k;
-	if (!simfault_all_well(s) || !simdisk_cut_somewhere(n, what))
+	if (!may_rot(s, n) || !simdisk_cut_somewhere(n, what))
 		return false;
 	sim_say(s, n->i, "has rot on its disk: %s", what);
 	return true;

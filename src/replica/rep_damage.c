@@ -7,7 +7,9 @@
  *     waits: it may be the only one that can, and what is damaged it has acknowledged, not lost by a verdict.
  *  2. REP_EV_INCARNATION: the log ends before the damage, and this node is somebody new who joins and copies the rest.
  *     Under its old incarnation it was a member; under the new one it is none until it has everything (R2, R8).
- *  3. Primary: hands over first (R13). Until that succeeds it serves what is good; it tries again, ever more rarely.
+ *  3. Primary: hands over first (R13). Until that succeeds it serves what is good; it tries again, ever more rarely. A
+ *     successor that lacks the rotten record and what follows it cannot get more: they are not committed, for it is a
+ *     member and would have them, and so it may lead without them.
  *
  * What was committed may be lost from this disk, so the commit index known here goes back with the log's end. The
  * dedup table undoes the records; those that it had evicted before are too old to matter by the time that this node
@@ -58,6 +60,11 @@ static void set_aside(struct rep *r)
 	r->damage.known = r->damage.verdict = false;
 	r->damage.aside = r->cutting = true;
 	(void)rep_act(r, REP_ACT_DAMAGED);
+}
+
+bool rep_ends_at_damage(const struct rep *r, const struct peer *p)
+{
+	return r->damage.known && p->have + 1 == r->damage.first;
 }
 
 static void hand_over(struct rep *r)

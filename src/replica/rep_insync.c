@@ -28,7 +28,8 @@ bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarna
 		*ret_why = "its data directory is another one (new incarnation)";
 	else if (r->now_ns - p->heard_ns > timeout_ns)
 		*ret_why = p->linked ? "silent for failure_timeout" : "unreachable";
-	else if (p->join == JOIN_JOINED && p->have < r->end && r->now_ns - p->progress_ns > timeout_ns)
+	else if (p->join == JOIN_JOINED && p->have < r->end && !rep_ends_at_damage(r, p) &&
+		r->now_ns - p->progress_ns > timeout_ns)
 		*ret_why = "its log makes no progress";
 	else
 		return false;
@@ -308,7 +309,7 @@ void rep_drive_handover(struct rep *r)
 		return;
 	}
 	rep_wake_at(r, r->hand.deadline_ns);
-	if (r->hand.asked || r->txn.active || r->state_gone || p->matched < r->end)
+	if (r->hand.asked || r->txn.active || r->state_gone || (p->matched < r->end && !rep_ends_at_damage(r, p)))
 		return;
 	propose_successor(r, p);
 }

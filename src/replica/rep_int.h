@@ -241,5 +241,6 @@ void rep_on_mended(struct rep *r, leash_seq first, leash_seq last);
 void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m);
 void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end);
 void rep_drive_damage(struct rep *r);
+bool rep_ends_at_damage(const struct rep *r, const struct peer *p); /* what it needs next is rotten here */
 
 #endif

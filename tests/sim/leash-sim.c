@@ -2,10 +2,12 @@
  * leash-sim: random faults on a simulated cluster, seed by seed.
  *
  * One seed runs in this process. A range runs in child processes; a seed that breaks a promise is made as short as it
- * still breaks it (fewer faults, then fewer seconds), and printed as the command that replays it.
+ * still breaks it (fewer faults, then fewer seconds), and printed as the command that replays it. --first: nothing of
+ * that; it ends with the first such seed (tests/sim/mutations/run).
  */
 #include <getopt.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -21,7 +23,9 @@
 
 struct how {
 	uint64_t seconds, max_faults; /* max_faults: one more than that; 0 = any number */
+	uint64_t cpu_seconds;         /* of one job; 0 = any number */
 	bool verbose;
+	bool first;                   /* end with the first seed that breaks a promise */
 };
 
 struct totals {
@@ -38,7 +42,7 @@ struct share {
 static int usage(void)
 {
 	fprintf(stderr, "usage: leash-sim --seed N [--verbose] [--seconds S] [--max-faults K]\n"
-			"       leash-sim --seeds A-B [--jobs J] [--seconds S] [--minutes M]\n");
+			"       leash-sim --seeds A-B [--jobs J] [--seconds S] [--minutes M] [--first [--cpu-seconds C]]\n");
 	return 2;
 }
 
@@ -138,11 +142,23 @@ static pid_t start(struct share *sh, struct range r, const struct how *how)
 		return pid;
 	(void)freopen("/dev/null", "w", stderr);
 	for (uint64_t seed = r.from; seed <= r.to && time(NULL) < r.end; seed += r.stride) {
+		if (how->cpu_seconds && (uint64_t)clock() / CLOCKS_PER_SEC >= how->cpu_seconds)
+			break;
 		sh->seed = seed;
 		run_seed(seed, how, &sh->t);
 	}
 	sh->seed = 0;
 	_exit(0);
+}
+
+/* Those that still run; who has ended was waited for, and its place says so. */
+static void end_the_others(pid_t pids[JOBS_MAX], unsigned jobs, unsigned but)
+{
+	for (unsigned j = 0; j < jobs; j++)
+		if (j != but && pids[j] > 0) {
+			(void)kill(pids[j], SIGKILL);
+			(void)waitpid(pids[j], NULL, 0);
+		}
 }
 
 /* One that died goes on behind the seed that killed it. Returns how many seeds broke. */
@@ -163,10 +179,15 @@ static unsigned run_range(struct share *sh, uint64_t from, uint64_t to, unsigned
 		if (pid < 0 || j == jobs)
 			continue;
 		running--;
+		pids[j] = -1;
 		if (status == 0)
 			continue;
 		failed++;
 		printf("seed %" PRIu64 " breaks a promise\n", sh[j].seed);
+		if (how->first) {
+			end_the_others(pids, jobs, j);
+			return failed;
+		}
 		tell_failure(sh[j].seed, how);
 		if (failed >= FAILURES_MAX)
 			continue;
@@ -226,7 +247,8 @@ int main(int argc, char **argv)
 	static const struct option options[] = { { "seed", required_argument, NULL, 's' },
 		{ "seeds", required_argument, NULL, 'S' }, { "seconds", required_argument, NULL, 't' },
 		{ "jobs", required_argument, NULL, 'j' }, { "minutes", required_argument, NULL, 'm' },
-		{ "max-faults", required_argument, NULL, 'f' }, { "verbose", no_argument, NULL, 'v' }, { 0 } };
+		{ "max-faults", required_argument, NULL, 'f' }, { "verbose", no_argument, NULL, 'v' },
+		{ "first", no_argument, NULL, 'F' }, { "cpu-seconds", required_argument, NULL, 'c' }, { 0 } };
 	uint64_t from = 0, to = 0, jobs = 1, minutes = 0;
 	struct how how = { .seconds = 60 };
 	struct totals t = { 0 };
@@ -245,6 +267,10 @@ int main(int argc, char **argv)
 			minutes = strtoull(optarg, NULL, 10);
 		else if (c == 'f')
 			how.max_faults = strtoull(optarg, NULL, 10) + 1;
+		else if (c == 'F')
+			how.first = true;
+		else if (c == 'c')
+			how.cpu_seconds = strtoull(optarg, NULL, 10);
 		else if (c == 'v')
 			how.verbose = true;
 		else

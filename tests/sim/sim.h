@@ -15,11 +15,12 @@
  *   clients  appends with ids, numbers of a producer, gateways' sessions, sent again and again to whoever may lead until
  *            answered; readers
  *
- * What is checked after every step (sim_check.c): one owner per epoch; a committed position holds the same record
- * wherever it is committed, shown or read; no id twice among them; an answer names a committed position with the client's
- * own record, the same for each retry; what is answered is on the disk of min_insync nodes; whoever is in the in-sync set
- * has all that is committed on its disk; a log that is opened holds what was synced, and no promise is forgotten. At rest:
- * everything answered, all logs equal byte for byte. A broken promise prints seed and trace and aborts.
+ * What is checked after every step (sim_check.c): one owner per epoch; nobody speaks in an epoch before its promise is on
+ * disk; a committed position holds the same record wherever it is committed, shown or read; no id twice among them; an
+ * answer names a committed position with the client's own record, the same for each retry; what is answered is on the disk
+ * of min_insync nodes; whoever is in the in-sync set has all that is committed on its disk; a log that is opened holds what
+ * was synced, and no promise is forgotten. At rest: everything answered, all logs equal byte for byte. A broken promise
+ * prints seed and trace and aborts.
  *
  * Faults stay within what a cluster must survive: a disk loses what it synced only when a test says so, or one of a
  * cluster in which everybody has everything (sim_fault.c).
@@ -39,6 +40,7 @@ struct sim_opts {
 	enum rep_topology topology;
 	uint64_t dedup_window; /* default 1000 */
 	bool verbose;       /* trace to stderr as it happens */
+	bool priorities;    /* nodes have some, other than their names say */
 	bool no_start;      /* nodes are started by the test */
 	uint64_t max_faults; /* swarm: fewer than these; 0 = any number */
 

@@ -13,6 +13,33 @@ void simcheck_epoch(struct sim *s, int node, leash_epoch epoch, leash_id run)
 	s->owners[s->n_owners++].run = run;
 }
 
+/* R4: the promise of an epoch is on disk before a primary's first message in it, and before a follower's first answer. */
+void simcheck_sent(struct sim *s, int node, const struct rep_msg *m)
+{
+	const struct simnode *n = &s->nodes[node];
+
+	switch (m->type) {
+	case REP_MSG_LEAD:
+	case REP_MSG_RECORDS:
+	case REP_MSG_BEAT:
+	case REP_MSG_JOINED:
+	case REP_MSG_ACK:
+		if (m->epoch > n->acc.meta.promise)
+			sim_broken(s, "%s speaks in epoch %" PRIu64 ", but its disk knows of a promise of %" PRIu64 " only", n->name,
+				m->epoch, n->acc.meta.promise);
+		return;
+	case REP_MSG_REFUSE:
+	case REP_MSG_ASK:
+	case REP_MSG_HEARS:
+	case REP_MSG_RELAY:
+	case REP_MSG_LOOK:
+	case REP_MSG_RESET:
+	case REP_MSG_DAMAGED:
+	case REP_MSG_FETCH:
+	case REP_MSG_FETCHED: return;
+	}
+}
+
 /* What makes two messages the same, in the simulator's own words. */
 struct hash128 simcheck_key(const struct rec_body *b)
 {

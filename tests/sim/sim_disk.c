@@ -8,6 +8,8 @@
 
 #include "log/rlog_meta.h"
 
+#define RECENT_BYTES 1500 /* of the end of a file */
+
 void simdisk_node_init(struct simnode *n)
 {
 	if (!n->acc.chain)
@@ -90,6 +92,14 @@ static uint64_t used_bytes(struct simnode *n, const char *path, uint64_t bytes)
 	return used;
 }
 
+/* Anywhere; often among the newest records. */
+static uint64_t place_in(struct simnode *n, uint64_t bytes)
+{
+	uint64_t from = bytes > RECENT_BYTES && sim_chance(n->s, 0.4) ? bytes - RECENT_BYTES : 0;
+
+	return from + sim_below(n->s, MAX2(bytes - from, (uint64_t)1));
+}
+
 bool simdisk_flip_somewhere(struct simnode *n, char what[128])
 {
 	struct files f;
@@ -99,7 +109,7 @@ bool simdisk_flip_somewhere(struct simnode *n, char what[128])
 	if (!path)
 		return false;
 	bytes = used_bytes(n, path, bytes);
-	at = sim_below(n->s, MAX2(bytes, (uint64_t)1));
+	at = place_in(n, bytes);
 	tampered(n);
 	must(simdisk_flip(n->disk, path, at, (uint8_t)(1u << sim_below(n->s, 8))));
 	(void)snprintf(what, 128, "%s at %" PRIu64 " flips a bit", path + sizeof SIM_DIR, at);
@@ -114,7 +124,7 @@ bool simdisk_cut_somewhere(struct simnode *n, char what[128])
 
 	if (!path)
 		return false;
-	at = sim_below(n->s, used_bytes(n, path, bytes) + 1);
+	at = place_in(n, used_bytes(n, path, bytes) + 1);
 	tampered(n);
 	must(simdisk_cut(n->disk, path, at));
 	(void)snprintf(what, 128, "%s is cut to %" PRIu64 " bytes", path + sizeof SIM_DIR, at);

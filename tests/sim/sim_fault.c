@@ -2,10 +2,11 @@
  * Random faults. Which kinds, and how often, is drawn once per seed ("swarm testing", Groce et al. 2012): runs with few
  * kinds reach states that runs with all of them never do.
  *
- * Bounds. What takes from a disk what had been synced (flipped bits, cut files, a replaced disk, an image) strikes one
- * node at a time, while everybody is up and in sync, and the next one not before that node is whole again. An image and a
- * restored etcd are an operator's deeds, done while all is well, and nothing else happens until they have healed: a
- * restored secondary whose primary dies before it has spoken to it would know of nothing that it lacks (B6).
+ * Bounds. What takes from a disk what had been synced strikes one node at a time, and the next one not before that node
+ * is whole again: flipped bits and cut files while all members of the in-sync set are up; a replaced disk and an image
+ * while everybody is up and in sync. An image and a restored etcd are an operator's deeds, done while all is well, and
+ * nothing else happens until they have healed: a restored secondary whose primary dies before it has spoken to it would
+ * know of nothing that it lacks (B6).
  */
 #include "tests/sim/sim_fault.h"
 
@@ -49,7 +50,7 @@ static const struct kind kinds[F_COUNT] = {
 	[F_DRAIN] = { "graceful stop", simfault_begin_drain, NULL, 0 },
 	[F_CLOCK] = { "clock", simfault_begin_clock, NULL, 0 },
 	[F_SETTINGS] = { "paused or drained", simfault_begin_settings, simfault_end_settings, 4000 },
-	[F_ETCD_RESTORE] = { "etcd from a backup", simfault_begin_etcd_restore, NULL, 0 },
+	[F_ETCD_RESTORE] = { "etcd from a backup, or empty", simfault_begin_etcd_restore, NULL, 0 },
 	[F_RESTART] = { "restart", NULL, simfault_end_restart, 0 },
 };
 
@@ -91,13 +92,13 @@ static void look_after_damage(struct sim *s)
 		}
 		well &= !n->damaged;
 	}
-	if (w->restored_ms && sim_now_ms(s) > w->restored_ms + 12000) {
-		if (simfault_someone_halted(s))
+	if (w->recover_ms && sim_now_ms(s) > w->recover_ms) {
+		if (simfault_waits_for_recover(s))
 			simfault_recover(s);
 		else
-			w->restored_ms = 0; /* it was no news to anybody */
+			w->recover_ms = 0; /* it was no news to anybody */
 	}
-	if (w->alone && !w->restored_ms && well && simfault_all_well(s) && sim_now_ms(s) > w->alone_since_ms + 3000)
+	if (w->alone && !w->recover_ms && well && simfault_all_well(s) && sim_now_ms(s) > w->alone_since_ms + 3000)
 		w->alone = false;
 }
 

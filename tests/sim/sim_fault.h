@@ -18,14 +18,14 @@ struct swarm {
 	int image_of;
 	void *backup;
 	bool alone;              /* something that nothing else may meet is under way */
-	uint64_t alone_since_ms, restored_ms;
+	uint64_t alone_since_ms, recover_ms; /* when the operator comes; 0: nobody needs him */
 };
 
 void simfault_end_later(struct sim *s, enum fault kind, int i, uint64_t max_ms);
 bool simfault_end_process(struct sim *s, struct simnode *n, enum sim_end how);
 bool simfault_is_member(const struct sim *s, const struct simnode *n);
 bool simfault_all_well(const struct sim *s);
-bool simfault_someone_halted(const struct sim *s);
+bool simfault_waits_for_recover(struct sim *s); /* somebody says so */
 void simfault_recover(struct sim *s);
 
 /* A fault of node @n (and @k) begins: false: not now; and ends. */

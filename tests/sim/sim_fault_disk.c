@@ -3,6 +3,10 @@
 
 #include <errno.h>
 
+/* When the operator comes to recover: all nodes have looked at etcd again, or put their keys back there. */
+#define ETCD_OLD_MS   12000
+#define ETCD_EMPTY_MS 35000
+
 /* --------------------------------------------------------------------------------------------------------------- disks */
 
 bool simfault_begin_stuck(struct sim *s, struct simnode *n, struct simnode *k)
@@ -83,6 +87,27 @@ bool simfault_all_well(const struct sim *s)
 	return true;
 }
 
+/* Every member of the set is up and has what was committed, and nobody else is damaged: what this one loses, another has.
+ * Who is no member may be anything. */
+static bool may_rot(const struct sim *s, const struct simnode *rotten)
+{
+	const struct rep_insync *set = &s->etcd.now.insync;
+	uint32_t members = 0;
+
+	for (int i = 0; i < s->n; i++) {
+		const struct simnode *n = &s->nodes[i];
+
+		if (n->damaged || n->wipe_at_start)
+			return false;
+		if (!simfault_is_member(s, n))
+			continue;
+		if (!n->up || n->paused || n->leaving || n->disk_frozen || n->acc.durable < s->committed_end)
+			return false;
+		members++;
+	}
+	return !s->etcd.down && rotten->up && members == set->n_members && members >= 2;
+}
+
 static bool quiet(const struct sim *s)
 {
 	for (int kind = 0; kind < F_COUNT; kind++)
@@ -97,7 +122,7 @@ bool simfault_begin_flip(struct sim *s, struct simnode *n, struct simnode *k)
 	char what[128];
 
 	(void)k;
-	if (!simfault_all_well(s) || !simdisk_flip_somewhere(n, what))
+	if (!may_rot(s, n) || !simdisk_flip_somewhere(n, what))
 		return false;
 	sim_say(s, n->i, "has rot on its disk: %s", what);
 	return true;
@@ -108,7 +133,7 @@ bool simfault_begin_cut_file(struct sim *s, struct simnode *n, struct simnode *k
 	char what[128];
 
 	(void)k;
-	if (!simfault_all_well(s) || !simdisk_cut_somewhere(n, what))
+	if (!may_rot(s, n) || !simdisk_cut_somewhere(n, what))
 		return false;
 	sim_say(s, n->i, "has rot on its disk: %s", what);
 	return true;
@@ -159,7 +184,7 @@ bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnod
 	struct swarm *w = s->swarm;
 
 	(void)n, (void)k;
-	if (!w->backup) {
+	if (!w->backup && !sim_chance(s, 0.3)) {
 		if (!simfault_all_well(s))
 			return false;
 		w->backup = sim_etcd_backup(s);
@@ -168,8 +193,14 @@ bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnod
 	if (!quiet(s))
 		return false;
 	w->alone = true;
-	w->alone_since_ms = w->restored_ms = sim_now_ms(s);
+	w->alone_since_ms = sim_now_ms(s);
 	s->stats.etcd_restores++;
+	if (!w->backup) { /* there was none */
+		w->recover_ms = sim_now_ms(s) + ETCD_EMPTY_MS;
+		sim_etcd_wipe(s);
+		return true;
+	}
+	w->recover_ms = sim_now_ms(s) + ETCD_OLD_MS;
 	sim_etcd_restore(s, w->backup);
 	s->etcd.now.paused = false; /* settings of that time the operator takes back */
 	s->etcd.now.n_drained = 0;
@@ -193,14 +224,17 @@ void simfault_recover(struct sim *s)
 			(st->log_epoch == best->status.log_epoch && st->log_matched > best->status.log_matched))
 			best = n;
 	}
-	s->swarm->restored_ms = 0;
+	s->swarm->recover_ms = 0;
 	sim_recover(s, best->name);
 }
 
-bool simfault_someone_halted(const struct sim *s)
+bool simfault_waits_for_recover(struct sim *s)
 {
-	for (int i = 0; i < s->n; i++)
-		if (s->nodes[i].up && rep_role(simnode_rep(&s->nodes[i])) == REP_ROLE_HALTED)
+	for (int i = 0; i < s->n; i++) {
+		const struct rep_status *st = sim_status(s, s->nodes[i].name);
+
+		if (st && (st->role == REP_ROLE_HALTED || st->state_gone))
 			return true;
+	}
 	return false;
 }

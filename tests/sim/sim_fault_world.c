@@ -77,14 +77,15 @@ void simfault_end_pause(struct sim *s, struct simnode *n)
 
 bool simfault_begin_handover(struct sim *s, struct simnode *n, struct simnode *k)
 {
-	const char *p = sim_primary(s);
+	const char *p = sim_primary(s), *to = sim_chance(s, 0.4) ? k->name : NULL;
 
-	(void)k;
 	if (p && sim_chance(s, 0.8))
 		n = &s->nodes[sim_index(s, p)];
 	if (!n->up || n->paused)
 		return false;
-	sim_handover(s, n->name, NULL);
+	sim_handover(s, n->name, to && sim_chance(s, 0.1) ? "X" : to);
+	if (sim_chance(s, 0.1)) /* and another one at once */
+		sim_handover(s, n->name, NULL);
 	return true;
 }
 

@@ -342,6 +342,7 @@ void simcheck_commit(struct sim *s, int node, leash_seq commit);
 void simcheck_insync(struct sim *s);
 void simcheck_answer(struct sim *s, int op, leash_seq seq, bool conflict);
 void simcheck_epoch(struct sim *s, int node, leash_epoch epoch, leash_id run);
+void simcheck_sent(struct sim *s, int node, const struct rep_msg *m);
 void simcheck_opened(struct sim *s, int node, const struct account *before);
 void simcheck_record(struct sim *s, int node, leash_seq seq, const struct rec_header *h, struct bytes body);
 void simcheck_rest(struct sim *s);

@@ -132,6 +132,7 @@ void simnet_send(struct sim *s, int from, const char *to_name, enum rep_link lin
 	struct flight *f;
 	uint64_t at_ns;
 
+	simcheck_sent(s, from, m);
 	if (!c->up || c->broken)
 		return;
 	if (!simnet_reaches(s, from, to)) {

@@ -24,6 +24,7 @@ struct sim_opts sim_swarm_opts(uint64_t seed)
 	struct sim_opts o = { .seed = seed, .nodes = 2 + (int)(seed % 4) };
 
 	o.topology = PICK(&rng, 0, 0, 1) ? REP_CHAIN : REP_STAR;
+	o.priorities = PICK(&rng, 0, 0, 1);
 	o.min_insync = o.nodes >= 4 ? (uint32_t)PICK(&rng, 2, 2, 2, 3) : 2;
 	o.dedup_window = PICK(&rng, 200, 500, 2000);
 	o.segment_bytes = PICK(&rng, 8192, 16384, 65536);

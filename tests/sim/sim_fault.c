@@ -83,7 +83,8 @@ static void look_after_damage(struct sim *s)
 	for (int i = 0; i < s->n; i++) {
 		struct simnode *n = &s->nodes[i];
 
-		if (n->damaged && n->up && simfault_is_member(s, n) && n->acc.durable >= s->committed_end) {
+		if (n->damaged && n->up && !n->node->dormant && simfault_is_member(s, n) &&
+			n->acc.durable >= s->committed_end) {
 			n->log_whole = simdisk_log_whole(n);
 			n->damaged = !n->log_whole || !simdisk_meta_whole(n);
 			n->acc.tampered &= n->damaged;

@@ -108,6 +108,14 @@ static bool may_rot(const struct sim *s, const struct simnode *rotten)
 	return !s->etcd.down && rotten->up && members == set->n_members && members >= 2;
 }
 
+static bool nobody_damaged(const struct sim *s)
+{
+	for (int i = 0; i < s->n; i++)
+		if (s->nodes[i].damaged || s->nodes[i].wipe_at_start)
+			return false;
+	return !s->etcd.down && s->etcd.now.insync.present;
+}
+
 static bool quiet(const struct sim *s)
 {
 	for (int kind = 0; kind < F_COUNT; kind++)
@@ -190,12 +198,12 @@ bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnod
 		w->backup = sim_etcd_backup(s);
 		return true;
 	}
-	if (!quiet(s))
+	if (w->backup ? !quiet(s) : !nobody_damaged(s))
 		return false;
 	w->alone = true;
 	w->alone_since_ms = sim_now_ms(s);
 	s->stats.etcd_restores++;
-	if (!w->backup) { /* there was none */
+	if (!w->backup) { /* there was none; nobody can lead until the operator comes, whatever else is broken */
 		w->recover_ms = sim_now_ms(s) + ETCD_EMPTY_MS;
 		sim_etcd_wipe(s);
 		return true;

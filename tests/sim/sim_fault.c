@@ -89,6 +89,8 @@ static void look_after_damage(struct sim *s)
 			n->acc.tampered &= n->damaged;
 			if (!n->damaged)
 				sim_say(s, i, "is whole again");
+			if (!n->damaged && n->renounced && n->renounced == n->acc.meta.incarnation)
+				sim_broken(s, "%s lost what it had acknowledged, and goes on under the same incarnation", n->name);
 		}
 		well &= !n->damaged;
 	}

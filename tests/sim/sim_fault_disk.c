@@ -175,6 +175,7 @@ bool simfault_begin_image(struct sim *s, struct simnode *n, struct simnode *k)
 {
 	struct swarm *w = s->swarm;
 	const char *p = sim_primary(s);
+	leash_id before;
 
 	(void)k;
 	if (!w->image) {
@@ -190,7 +191,9 @@ bool simfault_begin_image(struct sim *s, struct simnode *n, struct simnode *k)
 	w->alone = true;
 	w->alone_since_ms = sim_now_ms(s);
 	simnode_stop(s, n->i, SIM_END_KILL);
+	before = n->acc.meta.incarnation;
 	sim_restore_image(s, n->name, w->image);
+	n->renounced = before == n->acc.meta.incarnation && n->acc.durable < s->committed_end ? n->acc.meta.incarnation : 0;
 	simfault_end_later(s, F_RESTART, n->i, 20);
 	sim_image_free(w->image);
 	w->image = NULL;

@@ -4,9 +4,9 @@
  *
  * Bounds. What takes from a disk what had been synced strikes one node at a time, and the next one not before that node
  * is whole again: flipped bits and cut files while all members of the in-sync set are up; a replaced disk and an image
- * while everybody is up and in sync. An image and a restored etcd are an operator's deeds, done while all is well, and
+ * while everybody is up and in sync. An image and an etcd from a backup are an operator's deeds, done while all is well, and
  * nothing else happens until they have healed: a restored secondary whose primary dies before it has spoken to it would
- * know of nothing that it lacks (B6).
+ * know of nothing that it lacks (B6). An etcd that lost everything may meet any state.
  */
 #include "tests/sim/sim_fault.h"
 
@@ -90,6 +90,8 @@ static void look_after_damage(struct sim *s)
 			n->acc.tampered &= n->damaged;
 			if (!n->damaged)
 				sim_say(s, i, "is whole again");
+			if (!n->damaged && n->renounced && n->renounced == n->acc.meta.incarnation)
+				sim_broken(s, "%s lost what it had acknowledged, and goes on under the same incarnation", n->name);
 		}
 		well &= !n->damaged;
 	}

@@ -108,6 +108,14 @@ static bool may_rot(const struct sim *s, const struct simnode *rotten)
 	return !s->etcd.down && rotten->up && members == set->n_members && members >= 2;
 }
 
+static bool nobody_damaged(const struct sim *s)
+{
+	for (int i = 0; i < s->n; i++)
+		if (s->nodes[i].damaged || s->nodes[i].wipe_at_start)
+			return false;
+	return !s->etcd.down && s->etcd.now.insync.present;
+}
+
 static bool quiet(const struct sim *s)
 {
 	for (int kind = 0; kind < F_COUNT; kind++)
@@ -117,11 +125,23 @@ static bool quiet(const struct sim *s)
 	return simfault_all_well(s);
 }
 
+/* Rot that a reader meets, and that could not be repaired: the node must give its incarnation up. */
+static bool rot_for_good(struct sim *s, struct simnode *n)
+{
+	if (!simfault_all_well(s) || n->acc.durable < n->acc.start || n->lt->n_damage > 0)
+		return false;
+	sim_damage(s, n->name, n->acc.start + sim_below(s, n->acc.durable - n->acc.start + 1));
+	sim_say(s, n->i, "has rot on its disk that is not repaired");
+	return true;
+}
+
 bool simfault_begin_flip(struct sim *s, struct simnode *n, struct simnode *k)
 {
 	char what[128];
 
 	(void)k;
+	if (sim_chance(s, 0.2))
+		return rot_for_good(s, n);
 	if (!may_rot(s, n) || !simdisk_flip_somewhere(n, what))
 		return false;
 	sim_say(s, n->i, "has rot on its disk: %s", what);
@@ -155,6 +175,7 @@ bool simfault_begin_image(struct sim *s, struct simnode *n, struct simnode *k)
 {
 	struct swarm *w = s->swarm;
 	const char *p = sim_primary(s);
+	leash_id before;
 
 	(void)k;
 	if (!w->image) {
@@ -170,7 +191,9 @@ bool simfault_begin_image(struct sim *s, struct simnode *n, struct simnode *k)
 	w->alone = true;
 	w->alone_since_ms = sim_now_ms(s);
 	simnode_stop(s, n->i, SIM_END_KILL);
+	before = n->acc.meta.incarnation;
 	sim_restore_image(s, n->name, w->image);
+	n->renounced = before == n->acc.meta.incarnation && n->acc.durable < s->committed_end ? n->acc.meta.incarnation : 0;
 	simfault_end_later(s, F_RESTART, n->i, 20);
 	sim_image_free(w->image);
 	w->image = NULL;
@@ -190,12 +213,12 @@ bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnod
 		w->backup = sim_etcd_backup(s);
 		return true;
 	}
-	if (!quiet(s))
+	if (w->backup ? !quiet(s) : !nobody_damaged(s))
 		return false;
 	w->alone = true;
 	w->alone_since_ms = sim_now_ms(s);
 	s->stats.etcd_restores++;
-	if (!w->backup) { /* there was none */
+	if (!w->backup) { /* there was none; nobody can lead until the operator comes, whatever else is broken */
 		w->recover_ms = sim_now_ms(s) + ETCD_EMPTY_MS;
 		sim_etcd_wipe(s);
 		return true;

@@ -94,6 +94,7 @@ struct simnode {
 	uint64_t conns;
 
 	bool damaged;              /* its disk was damaged, and is not known yet to be whole again */
+	leash_id renounced;        /* under this one it acknowledged what it has lost: it must not be whole under it again */
 	bool log_whole;            /* but its records are: only the metadata is not */
 	uint32_t slow_disk;        /* permille of the operations that take long */
 	uint64_t wipe_at_start;    /* the operator replaces the disk: meta was lost */

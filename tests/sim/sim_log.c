@@ -156,7 +156,11 @@ void simlog_note(struct simnode *n)
 {
 	struct rlog *log = n->lt->w.log;
 	leash_seq durable = rlog_durable(log);
+	const struct rlog_meta *now = &n->lt->w.meta, *was = &n->acc.meta;
 
+	if (now->incarnation == was->incarnation && !n->acc.tampered &&
+		(now->promise < was->promise || now->insync_version < was->insync_version || now->recovery < was->recovery))
+		sim_broken(n->s, "%s takes back what it has promised or seen (R4a)", n->name);
 	if (durable < n->acc.durable && (n->damaged || n->lt->w.meta.incarnation != n->acc.meta.incarnation))
 		n->acc.lost_end = MAX2(n->acc.lost_end, n->acc.durable);
 	n->acc.start = rlog_start(log);

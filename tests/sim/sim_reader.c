@@ -31,6 +31,17 @@ static void on_read(void *ctx, enum peer_status_code status, struct drv_rec *con
 	p->n = NULL; /* free */
 }
 
+/* R14: what a primary that serves still knows of ids. */
+static void check_window(struct sim *s, struct simnode *n)
+{
+	const struct rep_status *st = sim_status(s, n->name);
+
+	if (st->role == REP_ROLE_PRIMARY && st->serving && st->dedup_keep_from > 1 &&
+		st->dedup_keep_from + s->opts.dedup_window > st->commit + 1)
+		sim_broken(s, "%s has forgotten the ids before %" PRIu64 ", but only %" PRIu64 " records are committed", n->name,
+			st->dedup_keep_from, st->commit);
+}
+
 void simreader_peek(struct sim *s)
 {
 	static struct peek peeks[256];
@@ -42,6 +53,7 @@ void simreader_peek(struct sim *s)
 
 	if (!n || n->paused)
 		return;
+	check_window(s, n);
 	end = rep_commit(simnode_rep(n));
 	*p = (struct peek){ .n = n, .from = 1 + sim_below(s, end + 2) };
 	p->reverse = sim_chance(s, 0.2);

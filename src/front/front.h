@@ -97,7 +97,8 @@ struct front_ops {
 		uint32_t n_pairs);
 	/* False: no append to @e now; the client is not read further until front_engine_room(). NULL: always. */
 	bool (*room)(void *ctx, struct front_engine *e);
-	/* Committed records -> front_read_done(). Linearizable on a gateway; what the node itself may show on a node. */
+	/* Committed records -> front_read_done(). Linearizable within one gateway process; what the node itself may
+	 * show on a node. */
 	void (*read)(void *ctx, struct front_op *op, const struct front_read *r);
 	/* -> front_stream_done() */
 	void (*stream)(void *ctx, struct front_op *op);

@@ -4,6 +4,7 @@
 1. exit status 0, 1, 2, and what it prints: the rule, the pair, the counts
 2. a History of appends and reads with odd bytes is understood, and agrees with how `leash log cat` writes records
 3. what was shown wrongly, answered twice as refused or left out is found
+4. a client that is gone before it tells whom it talked to leaves a history that still makes sense
 """
 
 import os
@@ -14,7 +15,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "integration"))
 
 from history import History, ident, payload, text  # noqa: E402
-from leashtest import BUILD, RespError  # noqa: E402
+from leashtest import BUILD, ConnectionLost, RespError  # noqa: E402
 
 PROGRAM = os.path.join(BUILD, "tests", "check", "leash-check")
 
@@ -29,6 +30,11 @@ class Peer:
 
     def call(self, *_):
         return b"# Server\r\nprocess_id:4711\r\n"
+
+
+class LostPeer(Peer):
+    def call(self, *_):
+        raise ConnectionLost("reset")
 
 
 def leash_check(*args):
@@ -92,7 +98,20 @@ def recorded(d):
     assert payload([b"v", b"a b"]) == "a b" and payload([b"v", b"1", b"w", b"\n"]) == "v=1 w=\\x0a"
 
 
+def lost(d):
+    h = History(os.path.join(d, "lost"), "c")
+    h.conn(Peer())
+    try:
+        h.conn(LostPeer())
+    except ConnectionLost:
+        pass
+    h.counted(h.length(h.conn(Peer())), 0)
+    h.close()
+    assert leash_check("--log", put(os.path.join(d, "empty"), ""), h.path)[0] == 0
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="leash-") as directory:
         statuses(directory)
         recorded(directory)
+        lost(directory)

@@ -63,9 +63,11 @@ class History:
         return self.tags
 
     def conn(self, client):
-        """The endpoint is the process at the other end: asked for, since the port outlives the process."""
+        """The endpoint is the process at the other end: asked for, since the port outlives the process. A client that is
+        gone before it answers raises as always, and is no connection of this history."""
+        endpoint = "%d:%s" % (client.sock.getpeername()[1], process_id(client))
         self.conns += 1
-        self._line("conn %d %d:%s" % (self.conns, client.sock.getpeername()[1], process_id(client)))
+        self._line("conn %d %s" % (self.conns, endpoint))
         return self.conns
 
     def append(self, conn, name, value):

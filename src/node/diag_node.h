@@ -1,7 +1,8 @@
 /*
  * Events of a node that operators may meet, one function each, with a MESSAGE_ID and fields (LEASH_EPOCH, LEASH_PEER,
  * LEASH_SEQ, LEASH_REASON; engine and node are common fields). Those of the state machine all come through
- * diag_note(), one MESSAGE_ID for each enum rep_note_kind. Any thread; what may repeat quickly is bounded.
+ * diag_note(), one MESSAGE_ID for each enum rep_note_kind. Any thread; what may repeat quickly is bounded. Each id has an
+ * entry in data/leash.catalog.
  */
 #ifndef LEASH_NODE_DIAG_NODE_H
 #define LEASH_NODE_DIAG_NODE_H
@@ -51,7 +52,8 @@
 #define DIAG_ID_REPAIR_FAILED "524249604e7441e0809b68d0518f851e"
 #define DIAG_ID_DORMANT "bf83bc8287a64b509bdd05e0ac13f8d6"
 
-void diag_note(const struct rep_note *note);
+/* @self: this node's name. @set: the in-sync set as known now. */
+void diag_note(const struct rep_note *note, const char *self, const struct rep_insync *set);
 
 void diag_etcd_away(const char *why);
 void diag_etcd_back(void);

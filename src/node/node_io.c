@@ -166,10 +166,12 @@ static void io_changed(void *ctx)
 static void io_note(void *ctx, const struct rep_note *note)
 {
 	struct node *n = ctx;
+	struct rep_status s;
 
 	if (n->dead)
 		return;
-	diag_note(note);
+	rep_status(drv_rep(n->drv), clk_boot_ns(), &s);
+	diag_note(note, n->conf.node, &s.members);
 	node_admin_note(n, note);
 	if (note->kind == REP_NOTE_FOREIGN || note->kind == REP_NOTE_MISCONFIGURED)
 		node_fatal(n, 78);

@@ -140,7 +140,7 @@ void simenv_timer(struct sim *s, struct timer *t)
 
 /* ------------------------------------------------------------------------------------------------------- the journal */
 
-void diag_note(const struct rep_note *note)
+void diag_note(const struct rep_note *note, const char *self _unused_, const struct rep_insync *set _unused_)
 {
 	struct simnode *n = running();
 	struct sim *s = sim_world;

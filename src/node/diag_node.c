@@ -22,8 +22,8 @@ static const struct {
 	[REP_NOTE_FOUNDED] = { LOG_NOTICE, DIAG_ID_FOUNDED, "$S founded the cluster" },
 	[REP_NOTE_JOINED_CLUSTER] = { LOG_NOTICE, DIAG_ID_JOINED_CLUSTER, "$S belongs to the cluster from now on" },
 	[REP_NOTE_PRIMARY] = { LOG_NOTICE, DIAG_ID_PRIMARY,
-		"$S became primary in epoch $E, after $P; its log ends at record $R",
-		"$S became primary in epoch $E; its log ends at record $R" },
+		"$S became primary in epoch $E, after $P, with a log up to record $R; in sync: $M",
+		"$S became primary in epoch $E, with a log up to record $R; in sync: $M" },
 	[REP_NOTE_DEPOSED] = { LOG_NOTICE, DIAG_ID_DEPOSED, "$S stepped down: $P leads in epoch $E", "$S stepped down" },
 	[REP_NOTE_FOLLOWING] = { LOG_INFO, DIAG_ID_FOLLOWING,
 		"$S follows $P in epoch $E; their logs agree up to record $R" },
@@ -149,7 +149,7 @@ static size_t note_fields(const struct rep_note *n, const struct texts *t, struc
 		f[k++] = (struct diag_field){ "LEASH_PEER", n->node };
 	if (n->text)
 		f[k++] = (struct diag_field){ "LEASH_REASON", n->text };
-	if (n->kind == REP_NOTE_INSYNC_ADD || n->kind == REP_NOTE_INSYNC_REMOVE)
+	if (n->kind == REP_NOTE_INSYNC_ADD || n->kind == REP_NOTE_INSYNC_REMOVE || n->kind == REP_NOTE_PRIMARY)
 		f[k++] = (struct diag_field){ "LEASH_MEMBERS", t->members };
 	return k;
 }
@@ -310,6 +310,29 @@ void diag_disk_sick(uint64_t stuck_ms, bool primary)
 void diag_disk_well(void)
 {
 	event_of(LOG_NOTICE, DIAG_ID_DISK_WELL, NULL, "the disk answers again");
+}
+
+void diag_disk_full(void)
+{
+	event_of(LOG_ERR, DIAG_ID_DISK_FULL, NULL,
+		"no room on disk for the next segment of the log: appends end when this one is full");
+}
+
+void diag_disk_room(void)
+{
+	event_of(LOG_NOTICE, DIAG_ID_DISK_ROOM, NULL, "there is room on disk again");
+}
+
+void diag_started(const char *self, const char *engine, const char *address, leash_seq start, leash_seq end)
+{
+	bool empty = start > end;
+	char range[64] = "";
+	struct diag_field f = { "LEASH_SEQ", range };
+
+	if (!empty)
+		(void)snprintf(range, sizeof range, "%" PRIu64 "-%" PRIu64, start, end);
+	diag_event(LOG_INFO, DIAG_ID_STARTED, &f, empty ? 0 : 1, "%s, a node of engine %s, listens on %s; its log %s%s", self,
+		engine, address, empty ? "is empty" : "has records ", range);
 }
 
 void diag_resigned(const char *why)

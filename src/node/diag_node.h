@@ -45,6 +45,9 @@
 #define DIAG_ID_LOG_PROBLEM "79cdd7d075dd5b309a2c5816d6135c78"
 #define DIAG_ID_LOG_FAILED "b5c34a6e4cff5e8e885e4f2e9f3cad43"
 #define DIAG_ID_DISK_SICK "94c414c82c2e5a54ac96a91101bc2c15"
+#define DIAG_ID_DISK_FULL "e7f63e7e08bc4d99883b16df2483d319"
+#define DIAG_ID_DISK_ROOM "552e639e71c24b7da13be6baea0a381f"
+#define DIAG_ID_STARTED "90dc970850cf465fa57955e5f45ff109"
 #define DIAG_ID_DISK_WELL "d755be0e54ef50229b72ede5973088b1"
 #define DIAG_ID_RESIGNED "e1ab515002665ce0bce58304dfa7e597"
 #define DIAG_ID_DAMAGE_FOUND "2b88491b8b6acaa0c173b15e2bd98665"
@@ -71,6 +74,10 @@ void diag_log_problem(const char *text);
 void diag_log_failed(const char *text);
 void diag_disk_sick(uint64_t stuck_ms, bool primary);
 void diag_disk_well(void);
+void diag_disk_full(void);
+void diag_disk_room(void);
+/* Listening at @address, with records @start..@end. */
+void diag_started(const char *self, const char *engine, const char *address, leash_seq start, leash_seq end);
 void diag_resigned(const char *why);
 
 #endif

@@ -294,7 +294,8 @@ def protocol():
     for line in re.findall(r"^\.(?:It |)Ic (.*)$", text, re.M):
         named |= {w for w in re.findall(r"\b[A-Z]{3,}\b", re.sub(r"\b(Cm|Op|Ar|Ns)\b.*", "", line))} - {"STREAM"}
     same(named, commands, "leash-protocol(7), commands")
-    errors = {"-" + e for e in re.findall(r'resp_errorf?\(o, "([A-Z]+) ', code("src", "front", "client.c"))} | {"-TRYAGAIN"}
+    front = "".join(code("src", "front", f) for f in os.listdir(os.path.join(TOP, "src", "front")) if f.endswith(".c"))
+    errors = {"-" + e for e in re.findall(r'"([A-Z]{3,}) [A-Za-z]+ [^"]*"', front) if e not in ("RESP", "XREAD")}
     told = {re.split(r"[ ]", h)[0] for h, _ in items(whole_section(source("leash-protocol.7"), "ERROR REPLIES"), "Li")}
     same(told, errors, "leash-protocol(7), error replies")
     differences = re.findall(r'^    \("([^"]+)",', code("tests", "integration", "differential.py"), re.M)

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """The manual pages against the programs' own tables, so that they cannot drift apart.
 
-1. mandoc finds nothing to warn of in any page, and each page refers only to pages that are there or are Debian's.
+1. mandoc finds nothing to warn of in any page, each page refers only to pages that are there or are Debian's, and each
+   command has a page under its name.
 2. leash-noded.conf(5), leash-gatewayd.conf(5): exactly the keys of --help, each with its kind, range, default and when a new
    value takes effect, and with an example that --check takes.
 3. leash-*(1): exactly the options of `leash help COMMAND`, each with its default and range; leash(1) names every command.
@@ -22,6 +23,13 @@ BUILD = os.environ.get("LEASH_BUILDDIR", os.getcwd())
 failures = 0
 
 PAGES = sorted(f for f in os.listdir(MAN) if re.fullmatch(r".*\.[1578]", f))
+ALIASES = {}  # page -> what it stands for
+for _page in list(PAGES):
+    with open(os.path.join(MAN, _page)) as _f:
+        _m = re.fullmatch(r"\.so man\d/(\S+)\n", _f.read())
+    if _m:
+        ALIASES[_page] = _m[1]
+        PAGES.remove(_page)
 COMMANDS = {  # page -> commands
     "leash-status.1": ["status"], "leash-produce.1": ["produce"], "leash-consume.1": ["consume"],
     "leash-log.1": ["log cat", "log verify", "log info", "log set-aside"],
@@ -216,6 +224,9 @@ def command_pages():
     listed = re.findall(r"^  ([a-z-]+(?: [a-z-]+)?)  +\S", run("leash", "help").stdout, re.M)
     listed += re.findall(r"^  (log [a-z-]+) \S", run("leash", "help").stdout, re.M)
     same([c for cs in COMMANDS.values() for c in cs], set(listed), "commands with pages")
+    same(ALIASES, ["leash-%s.1" % c for cs in COMMANDS.values() for c in cs if " " not in c and "leash-%s.1" % c not in COMMANDS],
+         "pages under other names")
+    check(set(ALIASES.values()) <= set(PAGES), "a page stands for one that is not there: %s" % ALIASES)
     top = source("leash.1")
     common = common_options()
     for page, commands in COMMANDS.items():

@@ -40,9 +40,9 @@ static int print_help(void)
 static int complain(const struct conf_errors *errors)
 {
 	for (size_t i = 0; i < errors->n; i++)
-		(void)fprintf(stderr, "leash-gatewayd: %s\n", errors->text[i]);
+		diag(LOG_ERR, "%s", errors->text[i]);
 	if (errors->more)
-		(void)fprintf(stderr, "leash-gatewayd: and %zu more errors\n", errors->more);
+		diag(LOG_ERR, "... and %zu more errors", errors->more);
 	return EX_CONFIG;
 }
 
@@ -115,6 +115,7 @@ int main(int argc, char **argv)
 	int r;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	diag_init("leash-gatewayd", DIAG_TARGET_AUTO, LOG_INFO);
 	r = conf_load(&settings_desc, argc, argv, &s, &result, &errors);
 	if (r == CONF_E_INVALID)
 		return complain(&errors);

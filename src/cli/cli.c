@@ -11,7 +11,7 @@
 
 static const struct cli_command *const commands[] = {
 	&cli_status, &cli_produce, &cli_consume, &cli_log_cat, &cli_log_verify, &cli_log_info, &cli_log_set_aside,
-	&cli_switchover, &cli_pause, &cli_resume, &cli_drain, &cli_undrain, &cli_recover,
+	&cli_switchover, &cli_pause, &cli_resume, &cli_drain, &cli_undrain, &cli_recover, &cli_bench,
 };
 
 struct table {

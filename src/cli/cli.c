@@ -96,7 +96,7 @@ static int help_all(const struct table *t)
 	int r = buf_printf(&out, "Usage: leash COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n");
 
 	for (size_t i = 0; r == 0 && i < t->n; i++)
-		r = buf_printf(&out, "  %-12s %s\n", t->commands[i]->name, t->commands[i]->about);
+		r = buf_printf(&out, "  %-14s %s\n", t->commands[i]->name, t->commands[i]->about);
 	if (r == 0)
 		r = buf_printf(&out, "\n\"leash help COMMAND\" or \"leash COMMAND --help\" says more; \"leash --version\".\n"
 				     "Exit status: 0 all is well; 1 it is not, or could not be done; 2 wrong usage.\n");
@@ -112,7 +112,7 @@ static int help_command(const struct cli_command *c)
 	if (r == 0 && c->help)
 		r = buf_printf(&out, "\n%s", c->help);
 	if (r == 0)
-		r = buf_printf(&out, "\nOptions [and their defaults]:\n");
+		r = buf_printf(&out, "\nOptions [and their defaults] (and bounds):\n");
 	if (r == 0)
 		r = opts_help(c, &out);
 	if (r == 0)

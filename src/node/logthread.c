@@ -157,6 +157,7 @@ static void dispatch(struct logthread *lt, struct lt_done *d)
 	case LT_D_DAMAGE: o->damage(o->ctx, &d->damage); break;
 	case LT_D_REBUILD: o->rebuild(o->ctx, d->outcome, d->seq, &d->taken); break;
 	case LT_D_PROBLEM: o->problem(o->ctx, d->text); break;
+	case LT_D_SPACE: o->space(o->ctx, d->full); break;
 	case LT_D_FAILED: o->failed(o->ctx, d->text); break;
 	case LT_D_READ:
 		if (d->read->fn)

@@ -50,15 +50,22 @@ uint64_t lt_room(struct logthread *lt)
 	return info.bytes > info.used_bytes ? info.bytes - info.used_bytes : 0;
 }
 
+static void post_space(struct logthread *lt, bool full)
+{
+	struct lt_done *d = calloc(1, sizeof *d);
+
+	must(d);
+	d->kind = LT_D_SPACE;
+	d->full = full;
+	lt_post(lt, d);
+}
+
 static void tell_full(struct logthread *lt, bool full)
 {
 	if (lt->w.spare_full == full)
 		return;
 	lt->w.spare_full = full;
-	if (full)
-		lt_problem(lt, "no room on disk for the next segment of the log: appends end when this one is full");
-	else
-		lt_problem(lt, "there is room on disk again");
+	post_space(lt, full);
 	(void)pthread_mutex_lock(&lt->lock);
 	lt->stats.full = full;
 	(void)pthread_mutex_unlock(&lt->lock);

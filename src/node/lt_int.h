@@ -42,13 +42,14 @@ struct lt_queue {
 };
 
 enum lt_done_kind { LT_D_DURABLE, LT_D_CUT, LT_D_META, LT_D_FULL, LT_D_TRIMMED, LT_D_INCARNATION, LT_D_PROBLEM,
-	LT_D_FAILED, LT_D_READ, LT_D_DAMAGE, LT_D_REBUILD };
+	LT_D_SPACE, LT_D_FAILED, LT_D_READ, LT_D_DAMAGE, LT_D_REBUILD };
 
 struct lt_done {
 	struct lt_done *next;
 	enum lt_done_kind kind;
 	leash_seq seq;
 	struct leash_chain chain;
+	bool full; /* LT_D_SPACE */
 	uint64_t ticket, room_bytes;
 	leash_id incarnation;
 	struct logthread_read *read;

@@ -93,9 +93,9 @@ def check_units():
     hardening = [t.split("\nCapabilityBoundingSet=", 1)[1].split("[Install]", 1)[0] for t in (node, gateway)]
     without_comments = [re.sub(r"^#.*\n", "", t, flags=re.M) for t in hardening]
     assert without_comments[0] == without_comments[1], "the two services are not hardened alike"
-    limit = int(re.search(r"^FileDescriptorStoreMax=(\d+)$", gateway, re.M).group(1))
-    clients = int(next(d for k, d, _ in keys_of("leash-gatewayd") if k == "max_clients"))
-    assert limit > clients
+    for program, text in (("leash-noded", node), ("leash-gatewayd", gateway)):
+        limit = int(re.search(r"^LimitNOFILE=(\d+)$", text, re.M).group(1))
+        assert limit > int(next(d for k, d, _ in keys_of(program) if k == "max_clients")) + 1000
 
 
 def main():

@@ -94,7 +94,7 @@ static bool find_primary(struct look *l)
 	return true;
 }
 
-static bool primary_well(struct look *l)
+static bool primary_well(const struct rolling_opts *o, struct look *l)
 {
 	const struct info_node *p = l->primary;
 
@@ -104,7 +104,7 @@ static bool primary_well(struct look *l)
 		return not_well(l, "%s has too few nodes in sync: nothing commits", p->node);
 	if (!p->serving)
 		return not_well(l, "%s does not serve yet", p->node);
-	for (uint32_t i = 0; i < p->n_peers; i++)
+	for (uint32_t i = 0; i < p->n_peers && !o->accept_pause; i++)
 		if (!p->peers[i].insync)
 			return not_well(l, "%s is not in sync%s%s", p->peers[i].node, p->peers[i].why_absent[0] ? ": " : "",
 				p->peers[i].why_absent);
@@ -125,7 +125,7 @@ static bool look_at(const struct rolling_opts *o, const char *name, struct look 
 		return not_well(l, "it does not answer on its control socket: %s", sock_strerror(r));
 	if (l->node.halted[0])
 		return not_well(l, "%s", l->node.halted);
-	return find_primary(l) && primary_well(l);
+	return find_primary(l) && primary_well(o, l);
 }
 
 /* ---- waiting */
@@ -314,7 +314,7 @@ static const struct conf_key keys[] = {
 	{ "timeout", CONF_AT_DURATION(struct rolling_opts, timeout_ms), .text = "10m", .unit = "s", .min = 1000,
 	  .max = 86400000, .help = "how long one node may take until it is in sync again" },
 	{ "accept_pause", CONF_AT_BOOL(struct rolling_opts, accept_pause),
-	  .help = "also where nothing commits while a node is away, as there are no more than min_insync" },
+	  .help = "also while other nodes are out, and where nothing commits while one is restarted" },
 	{ "dry_run", CONF_AT_BOOL(struct rolling_opts, dry_run), .help = "only print what would be done, in order" },
 	{ "runtime_dir_base", CONF_AT_PATH(struct rolling_opts, base), .text = LOCAL_BASE, .meta = "DIR",
 	  .help = "where the runtime directories of nodes are" },

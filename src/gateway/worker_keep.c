@@ -9,6 +9,7 @@
 #include <utlist.h>
 
 #include "base/clk.h"
+#include "base/diag.h"
 #include "gateway/worker_int.h"
 
 int worker_adopt(struct worker *w, struct kept_client *c)
@@ -26,14 +27,22 @@ int worker_adopt(struct worker *w, struct kept_client *c)
 
 void keep_begin(struct worker *w)
 {
+	uint32_t n_dropped = 0;
+
 	for (size_t i = 0; i < w->adopted.n_clients; i++) {
 		struct kept_client *k = &w->adopted.clients[i];
-		struct conn *c = conn_new(w, TAKE_FD(k->fd));
+		struct conn *c = conn_new(w, TAKE_FD(k->fd)); /* NULL: its client has gone meanwhile */
 
-		if (c && k->bytes && front_client_load(c->fc, (struct bytes){ k->state, k->bytes }) < 0)
-			conn_drop(c); /* of an engine that is served no more, or there is no memory: nothing to go on with */
+		if (!c || !k->bytes || front_client_load(c->fc, (struct bytes){ k->state, k->bytes }) == 0)
+			continue;
+		conn_drop(c);
+		n_dropped++;
 	}
 	keep_deinit(&w->adopted);
+	if (n_dropped)
+		diag(LOG_WARNING,
+			"%u client connections of the former process cannot go on and are closed: an engine is not served any more",
+			n_dropped);
 }
 
 bool keep_ready(const struct worker *w, uint64_t now_ns)

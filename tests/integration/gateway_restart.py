@@ -234,7 +234,7 @@ def under_load(test):
     except BlockingIOError:
         pass
     c.check_histories()
-    for word in ("damaged", "had to be closed", "cannot be kept"):
+    for word in ("damaged", "had to be closed", "cannot be kept", "cannot go on"):
         assert word not in gw.output(), word
     print("%d records, %d restarts, away for up to %.2f s; %d looks of the lazy reader, %d new connections" % (
         len(log), len(away), max(away), others[0].rounds, others[1].rounds + others[2].rounds), flush=True)

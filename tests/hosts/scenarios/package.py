@@ -1,0 +1,4 @@
+"""The package is upgraded on running hosts, removed and installed again."""
+
+SCENARIOS = []
+FEW = []

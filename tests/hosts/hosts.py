@@ -26,7 +26,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 
-from leashtest import Failed, Skip, wait_for  # noqa: E402
+from leashtest import Failed, wait_for  # noqa: E402
 
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
@@ -308,10 +308,19 @@ class Host:
     def die(self):
         """The power goes: nobody hears a word of it."""
         self.link(False)
-        self.nspawn.kill()
-        self.nspawn.wait()
-        wait_for(lambda: not os.path.exists("/proc/%d/ns/net" % self.init), "%s is dead" % self.name, STOP_S)
+        self.kill()
         self.ended()
+
+    def kill(self):
+        """With its process 1 all others of it are gone; nspawn alone would leave them."""
+        if self.init is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.init, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.nspawn.wait(5)
+        if self.running():
+            self.nspawn.kill()
+            self.nspawn.wait()
 
     def reboot(self):
         """`systemctl reboot`, as somebody types it; it is off when this returns. start() and wait_up() follow."""
@@ -329,8 +338,7 @@ class Host:
             try:
                 self.nspawn.wait(STOP_S)
             except subprocess.TimeoutExpired:
-                self.nspawn.kill()
-                self.nspawn.wait()
+                self.kill()
             self.ended()
         if self.mounted:
             wait_for(lambda: subprocess.call(["umount", self.root], stderr=subprocess.DEVNULL) == 0, "umount", 20)

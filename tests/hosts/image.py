@@ -21,7 +21,7 @@ SOURCE = os.path.realpath(os.path.join(os.path.dirname(os.path.abspath(__file__)
 BASE = ("systemd", "systemd-sysv", "dbus", "udev", "iproute2", "procps", "netbase", "ca-certificates", "less", "debian-archive-keyring")
 # What administrators install beside leash in the tests.
 BESIDE = ("etcd-server", "etcd-client", "redis-tools", "netcat-openbsd", "man-db")
-EDITION = "1"               # raise it when what is done here changes
+EDITION = "2"               # raise it when what is done here changes
 MAKE_S = 600
 BUILD_S = 900
 
@@ -46,8 +46,8 @@ class Image:
     def make(self, deb):
         fresh = self.path + ".new"
         shutil.rmtree(fresh, ignore_errors=True)
-        later = "APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get --yes --download-only --no-install-recommends install %s %s" % (
-            deb, " ".join(BESIDE))
+        apt = "APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get --yes "
+        later = apt + "clean && " + apt + "--download-only -o APT::Install-Recommends=1 install %s %s" % (deb, " ".join(BESIDE))
         call("mmdebstrap", "--mode=root", "--variant=minbase", "--include=" + ",".join(BASE), "--skip=cleanup/apt",
              "--customize-hook=" + later, "--customize-hook=mkdir -p $1/var/log/journal",
              "--customize-hook=rm -f $1/etc/machine-id $1/etc/hostname $1/etc/resolv.conf", "bookworm", fresh, *sources(),
@@ -122,8 +122,3 @@ def raise_version(tree):
         head.group(1), head.group(2), head.group(3), re.search(r"^ -- .*$", old, re.M).group(0))
     with open(path, "w", encoding="utf-8") as f:
         f.write(entry + old)
-    path = os.path.join(tree, "VERSION")
-    with open(path, encoding="utf-8") as f:
-        version = f.read().strip()
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(version + ".1\n")

@@ -63,7 +63,7 @@ def install(host, deb, *more, recommends=False, timeout=300):
     path = "/root/" + os.path.basename(deb)
     host.put(deb, path)
     options = [] if recommends else ["--no-install-recommends"]
-    return host.run("apt-get", "--yes", "--no-download", *options, "install", path, *more, timeout=timeout)
+    return host.run("apt-get", "--yes", *options, "install", path, *more, timeout=timeout)
 
 
 def set_up_etcd(host, members):
@@ -127,7 +127,7 @@ class Site:
 
     def set_up(self, h):
         if h in self.etcd_hosts:
-            h.run("apt-get", "--yes", "--no-download", "--no-install-recommends", "install", "etcd-server", "etcd-client")
+            h.run("apt-get", "--yes", "--no-install-recommends", "install", "etcd-server", "etcd-client")
             set_up_etcd(h, self.etcd_hosts)
         if h in self.nodes:
             install(h, self.lab.deb)

@@ -4,6 +4,7 @@ import re
 
 from leashhosts import Fault
 from leashtest import Client, wait_for
+from scenarios.fresh import explained
 from traffic import Traffic
 
 
@@ -21,8 +22,7 @@ def install_and_start(lab):
         status = h.run("systemctl", "status", "--no-pager", site.unit(h))
         assert re.search(r'Status: "secondary, epoch \d+, primary %s' % primary.name, status), status
     for h in site.gateways:
-        told = h.run("journalctl", "--no-pager", "-u", "leash-gatewayd", "-x")
-        assert "primary of 'engine' is now '%s'" % primary.name in told and "░░ " in told, told
+        explained(h, "leash-gatewayd", "primary of 'engine' is now '%s'" % primary.name)
     traffic.unbroken()
     site.settle(traffic)
 

@@ -3,6 +3,8 @@
  */
 #include "node/lt_int.h"
 
+#include <errno.h>
+
 #include "base/clk.h"
 
 /* ------------------------------------------------------------------------------------------------------------- mark */
@@ -192,6 +194,24 @@ static void post_trimmed(struct logthread *lt)
 	lt_post(lt, d);
 }
 
+void lt_do_refresh(struct logthread *lt)
+{
+	unsigned rotten = 0;
+	int r;
+
+	lt_op_begin(lt);
+	r = rlog_refresh(lt->w.log, &rotten);
+	lt_op_end(lt);
+	if (r == -EIO)
+		lt_fail(lt, "writing the metadata or the mark anew", r);
+	if (r == RLOG_E_FULL)
+		lt_problem(lt, "the metadata or the mark on disk is damaged, and there is no room to write it anew: trying again");
+	if (rotten & RLOG_ROTTEN_META)
+		lt_problem(lt, "the metadata on disk was damaged: written anew from memory, the old bytes are kept in damaged/");
+	if (rotten & RLOG_ROTTEN_MARK)
+		lt_problem(lt, "the mark on disk was damaged: written anew from memory, the old bytes are kept in damaged/");
+}
+
 void lt_do_retain(struct logthread *lt, const struct lt_cmd *c)
 {
 	leash_seq start = rlog_start(lt->w.log), keep;
@@ -203,7 +223,9 @@ void lt_do_retain(struct logthread *lt, const struct lt_cmd *c)
 	if (keep <= start)
 		return;
 	lt_op_begin(lt);
+	lt_retain_begin(lt);
 	r = rlog_retain(lt->w.log, keep);
+	lt_retain_end(lt);
 	lt_op_end(lt);
 	if (r < 0)
 		lt_fail(lt, "removing old segments", r);

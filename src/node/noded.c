@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -37,7 +36,6 @@
 #define BATCH_BYTES     (1u << 20)
 #define RESERVE_BYTES   (16u << 20)
 #define HEARTBEAT_MAX_MS 100            /* the commit index reaches idle secondaries within this */
-#define PASSWORD_MAX    4096
 
 struct noded {
 	int argc;
@@ -148,7 +146,7 @@ static int make_paths(struct noded *d)
 	int r;
 
 	d->data_dir = s->data_dir ? strdup(s->data_dir) : join("/var/lib/leash", d->name);
-	d->runtime_dir = s->runtime_dir ? strdup(s->runtime_dir) : join("/run/leash", d->name);
+	d->runtime_dir = settings_runtime_dir(s, d->name);
 	d->lease_file = d->runtime_dir ? join(d->runtime_dir, "lease") : NULL;
 	d->control_path = d->runtime_dir ? join(d->runtime_dir, "control.sock") : NULL;
 	if (!d->data_dir || !d->lease_file || !d->control_path)
@@ -170,21 +168,12 @@ static int make_paths(struct noded *d)
 
 static int read_password(struct noded *d)
 {
-	const char *path = d->settings.etcd_password_file;
-	_cleanup_(closep) int fd = -1;
-	ssize_t n;
+	int r = settings_password(&d->settings, &d->password);
 
-	if (!path)
+	if (r == 0)
 		return 0;
-	d->password = calloc(1, PASSWORD_MAX + 1);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd >= 0 && d->password ? read(fd, d->password, PASSWORD_MAX) : -1;
-	if (n < 0) {
-		diag(LOG_ERR, "cannot read etcd_password_file \"%s\": %s", path, strerror(errno));
-		return EX_CONFIG;
-	}
-	d->password[strcspn(d->password, "\r\n")] = '\0';
-	return 0;
+	diag(LOG_ERR, "cannot read etcd_password_file \"%s\": %s", d->settings.etcd_password_file, strerror(-r));
+	return EX_CONFIG;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- status */

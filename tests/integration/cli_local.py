@@ -132,7 +132,7 @@ class Test:
         self.revoke(0, name)
         with open(self.lease_file(name), "w", encoding="utf-8") as f:
             f.write("nonsense\n")
-        self.revoke(1, name, "Cannot read the lease")
+        self.revoke(1, name, "cannot read the lease")
         self.cluster.start(name)
         self.cluster.wait_in_sync(*NAMES)
 

@@ -34,7 +34,7 @@ COMMANDS = {  # page -> commands
     "leash-status.1": ["status"], "leash-produce.1": ["produce"], "leash-consume.1": ["consume"],
     "leash-log.1": ["log cat", "log verify", "log info", "log set-aside"],
     "leash-switchover.1": ["switchover", "pause", "resume", "drain", "undrain"], "leash-recover.1": ["recover"],
-    "leash-control.1": ["control"], "leash-rolling-restart.1": ["rolling-restart"],
+    "leash-rolling-restart.1": ["rolling-restart"], "leash-control.1": ["control"], "leash-bench.1": ["bench"],
 }
 OTHERS = {"etcd.1", "nc.1", "redis-benchmark.1", "redis-cli.1", "sh.1", "systemd.1"}
 

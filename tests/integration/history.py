@@ -49,6 +49,7 @@ class History:
         self.path, self.name = path, name
         self.file = open(path, "w", encoding="ascii")
         self.conns = self.tags = 0
+        self.endpoint = None  # what is at the other end of every connection, over restarts; None: whichever process it is
         self._line("client %s%s" % (name, " in-order" if in_order else ""))
 
     def close(self):
@@ -65,7 +66,7 @@ class History:
     def conn(self, client):
         """The endpoint is the process at the other end: asked for, since the port outlives the process. A client that is
         gone before it answers raises as always, and is no connection of this history."""
-        endpoint = "%d:%s" % (client.sock.getpeername()[1], process_id(client))
+        endpoint = self.endpoint or "%d:%s" % (client.sock.getpeername()[1], process_id(client))
         self.conns += 1
         self._line("conn %d %s" % (self.conns, endpoint))
         return self.conns

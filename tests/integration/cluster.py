@@ -219,7 +219,7 @@ class Producer(threading.Thread):
                 time.sleep(0.05)
 
     def connection(self):
-        r = Client("127.0.0.1", self.port, timeout_s=90 * SLOW)
+        r = self.connect()
         try:
             conn = self.history.conn(r) if self.history else None
             unanswered = [i for i in range(self.sent) if i not in self.acks]
@@ -244,6 +244,9 @@ class Producer(threading.Thread):
                 self.acks[unanswered.pop(0)] = seq_of(reply)
         finally:
             r.close()
+
+    def connect(self):
+        return Client("127.0.0.1", self.port, timeout_s=90 * SLOW)
 
     def finish(self, seconds=60):
         self.halt.set()

@@ -164,7 +164,7 @@ class Newcomer(Talker):
 
 def kept_history(cluster, gateway, name):
     h = cluster.history(name, in_order=True)
-    h.endpoint = "%d:kept" % gateway.port
+    h.one_endpoint = "%d:kept" % gateway.port
     return h
 
 

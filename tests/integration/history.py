@@ -49,7 +49,7 @@ class History:
         self.path, self.name = path, name
         self.file = open(path, "w", encoding="ascii")
         self.conns = self.tags = 0
-        self.endpoint = None  # what is at the other end of every connection, over restarts; None: whichever process it is
+        self.one_endpoint = None  # what is at the other end of every connection, over restarts; None: whichever process it is
         self._line("client %s%s" % (name, " in-order" if in_order else ""))
 
     def close(self):
@@ -64,12 +64,15 @@ class History:
         return self.tags
 
     def conn(self, client):
-        """The endpoint is the process at the other end: asked for, since the port outlives the process. A client that is
-        gone before it answers raises as always, and is no connection of this history."""
-        endpoint = self.endpoint or "%d:%s" % (client.sock.getpeername()[1], process_id(client))
+        """A client that is gone before it answers raises as always, and is no connection of this history."""
+        endpoint = self.endpoint(client)
         self.conns += 1
         self._line("conn %d %s" % (self.conns, endpoint))
         return self.conns
+
+    def endpoint(self, client):
+        """The process at the other end: asked for, since the port outlives the process."""
+        return self.one_endpoint or "%d:%s" % (client.sock.getpeername()[1], process_id(client))
 
     def append(self, conn, name, value):
         """`name`: ident(), or "": none, then the value must be the only one of its kind."""
@@ -117,7 +120,7 @@ class Reader(threading.Thread):
     def run(self):
         while not self.halt.is_set() and not self.trouble:
             try:
-                with Client("127.0.0.1", self.port, timeout_s=120) as r:
+                with self.connect() as r:
                     conn = self.history.conn(r)
                     while not self.halt.wait(0.01):  # so that producers get their share of the machine
                         self.ask(r, conn)
@@ -127,6 +130,9 @@ class Reader(threading.Thread):
                 self.halt.wait(0.05)  # not now
             except Exception as e:  # an answer that is none: the test must hear of it
                 self.trouble = repr(e)
+
+    def connect(self):
+        return Client("127.0.0.1", self.port, timeout_s=120)
 
     def ask(self, r, conn):
         self.rng.choice((self.follow, self.follow, self.follow_blocking, self.scan, self.look_back, self.count))(r, conn)

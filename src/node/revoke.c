@@ -174,7 +174,11 @@ int main(int argc, char **argv)
 	int r = conf_load(&settings_desc, argc, argv, &s, &result, &errors);
 
 	diag_init("leash-revoke-lease", DIAG_TARGET_AUTO, LOG_INFO);
-	if (r) { /* leash-noded has said it */
+	if (r) {
+		const char *status = getenv("EXIT_STATUS"); /* of leash-noded: systemd.exec(5) */
+
+		if (status && strcmp(status, "78") == 0)
+			return 1; /* it has said so itself, before it had a lease */
 		diag(LOG_WARNING, "the configuration cannot be read, so no lease is revoked; it expires by itself");
 		return 1;
 	}

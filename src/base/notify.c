@@ -62,6 +62,35 @@ void notify_watchdog_ping(void)
 	(void)sd_notify(0, "WATCHDOG=1");
 }
 
+bool notify_offered(void)
+{
+	const char *socket = getenv("NOTIFY_SOCKET");
+
+	return socket && socket[0];
+}
+
+int notify_store(const char *name, const int *fds, unsigned n_fds)
+{
+	char text[NOTIFY_STATUS_MAX];
+	int r;
+
+	(void)snprintf(text, sizeof text, "FDSTORE=1\nFDNAME=%s\nFDPOLL=0", name);
+	r = sd_pid_notify_with_fds(0, 0, text, fds, n_fds);
+	return r < 0 ? r : r == 0 ? -ENOENT : 0;
+}
+
+void notify_store_remove(const char *name)
+{
+	(void)sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+}
+
+int notify_barrier(uint64_t timeout_ms)
+{
+	int r = sd_notify_barrier(0, timeout_ms * 1000);
+
+	return r < 0 ? r : 0;
+}
+
 static void names_free(char ***names)
 {
 	for (size_t i = 0; *names && (*names)[i]; i++)
@@ -138,4 +167,18 @@ int notify_fds_take(struct notify_fds *fds, const char *name, enum notify_kind k
 		return 0;
 	}
 	return NOTIFY_E_NONE;
+}
+
+size_t notify_fds_others(const struct notify_fds *fds, const char *name, const char **ret_name)
+{
+	size_t n = 0;
+
+	*ret_name = NULL;
+	for (size_t i = 0; i < fds->n_fds; i++) {
+		if (fds->fds[i].fd < 0 || strcmp(fds->fds[i].name, name) == 0)
+			continue;
+		if (n++ == 0)
+			*ret_name = fds->fds[i].name;
+	}
+	return n;
 }

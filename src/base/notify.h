@@ -35,6 +35,18 @@ bool notify_watchdog(uint64_t *ret_interval_ns) _must_check_;
 void notify_watchdog_ping(void);
 
 /*
+ * The file-descriptor store (FileDescriptorStoreMax=): descriptors that the manager keeps over a restart and passes on
+ * under @name (no colon) like inherited sockets. It closes what exceeds the maximum and, on systemd 252, everything when
+ * the service is stopped. FDPOLL=0: one that looks hung up stays, too.
+ */
+bool notify_offered(void); /* there is a manager; whether it keeps anything it does not say */
+/* A copy of each goes there; 0, -ENOENT: no manager, or a negative errno. At most 253. */
+int notify_store(const char *name, const int *fds, unsigned n_fds) _must_check_;
+void notify_store_remove(const char *name);
+/* Waits until the manager has read all that was sent to it. 0; -ETIMEDOUT; other negative errno. */
+int notify_barrier(uint64_t timeout_ms) _must_check_;
+
+/*
  * Inherited sockets, each under the name that its unit gave (FileDescriptorName=). They are taken once,
  * early; what is not taken out by name is closed by the deinit. Valid from NOTIFY_FDS_NULL on.
  */
@@ -71,5 +83,8 @@ void notify_fds_deinit(struct notify_fds *fds);
  */
 int notify_fds_take(struct notify_fds *fds, const char *name, enum notify_kind kind,
 	int *ret_fd) _must_check_;
+
+/* How many are left under other names than @name; @ret_name: the first one's (valid until the deinit), or NULL. */
+size_t notify_fds_others(const struct notify_fds *fds, const char *name, const char **ret_name);
 
 #endif

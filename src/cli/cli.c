@@ -11,7 +11,8 @@
 
 static const struct cli_command *const commands[] = {
 	&cli_status, &cli_produce, &cli_consume, &cli_log_cat, &cli_log_verify, &cli_log_info, &cli_log_set_aside,
-	&cli_switchover, &cli_pause, &cli_resume, &cli_drain, &cli_undrain, &cli_recover,
+	&cli_switchover, &cli_pause, &cli_resume, &cli_drain, &cli_undrain, &cli_recover, &cli_control, &cli_rolling_restart,
+	&cli_bench,
 };
 
 struct table {
@@ -96,7 +97,7 @@ static int help_all(const struct table *t)
 	int r = buf_printf(&out, "Usage: leash COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n");
 
 	for (size_t i = 0; r == 0 && i < t->n; i++)
-		r = buf_printf(&out, "  %-12s %s\n", t->commands[i]->name, t->commands[i]->about);
+		r = buf_printf(&out, "  %-16s %s\n", t->commands[i]->name, t->commands[i]->about);
 	if (r == 0)
 		r = buf_printf(&out, "\n\"leash help COMMAND\" or \"leash COMMAND --help\" says more; \"leash --version\".\n"
 				     "Exit status: 0 all is well; 1 it is not, or could not be done; 2 wrong usage.\n");
@@ -112,7 +113,7 @@ static int help_command(const struct cli_command *c)
 	if (r == 0 && c->help)
 		r = buf_printf(&out, "\n%s", c->help);
 	if (r == 0)
-		r = buf_printf(&out, "\nOptions [and their defaults]:\n");
+		r = buf_printf(&out, "\nOptions [and their defaults] (and bounds):\n");
 	if (r == 0)
 		r = opts_help(c, &out);
 	if (r == 0)

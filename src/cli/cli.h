@@ -30,7 +30,7 @@ struct cli_command {
 #define CLI_COMMAND_OPTS(table, s) .keys = (table), .n_keys = ARRAY_SIZE(table), .size = sizeof(s)
 
 extern const struct cli_command cli_status, cli_produce, cli_consume, cli_log_cat, cli_log_verify, cli_log_info, cli_log_set_aside,
-	cli_switchover, cli_pause, cli_resume, cli_drain, cli_undrain, cli_recover;
+	cli_switchover, cli_pause, cli_resume, cli_drain, cli_undrain, cli_recover, cli_control, cli_rolling_restart, cli_bench;
 
 /* How to reach etcd, and of which engine. */
 struct cli_etcd {

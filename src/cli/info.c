@@ -95,6 +95,22 @@ static void read_cluster(struct info_node *n, struct json_object *o)
 	n->min_insync = MAX2(n->min_insync, (uint32_t)get_number(o, "min_insync"));
 }
 
+static void read_members(struct info_node *n, struct json_object *insync)
+{
+	struct json_object *a;
+
+	if (!insync || !json_object_object_get_ex(insync, "members", &a) || !json_object_is_type(a, json_type_array))
+		return;
+	for (size_t i = 0; i < json_object_array_length(a) && n->n_members < REP_NODES_MAX; i++) {
+		struct json_object *m = json_object_array_get_idx(a, i);
+
+		if (!json_object_is_type(m, json_type_object))
+			continue;
+		COPY_TEXT(n->members[n->n_members].node, m, "node");
+		n->members[n->n_members++].incarnation = get_id(m, "incarnation");
+	}
+}
+
 bool info_read(struct info_node *n, struct bytes json)
 {
 	struct json_tokener *tok = json_tokener_new();
@@ -108,20 +124,25 @@ bool info_read(struct info_node *n, struct bytes json)
 	}
 	n->json = o;
 	COPY_TEXT(n->node, o, "node");
+	COPY_TEXT(n->engine, o, "engine");
 	COPY_TEXT(n->role, o, "role");
 	COPY_TEXT(n->primary, o, "primary");
+	COPY_TEXT(n->primary_address, o, "primary_address");
 	COPY_TEXT(n->halted, o, "halted");
 	n->epoch = get_number(o, "epoch");
 	n->cluster = get_id(o, "cluster");
 	n->incarnation = get_id(o, "incarnation");
 	n->run = get_id(o, "run");
 	n->promise = get_number(o, "promise");
+	n->serving = get_bool(o, "serving");
+	n->etcd_reachable = get_bool(o, "etcd_reachable");
 	n->below_min = get_bool(o, "below_min");
 	n->state_gone = get_bool(o, "state_gone");
 	if (get_object(o, "log"))
 		read_log(n, get_object(o, "log"));
 	read_cluster(n, o);
 	read_cluster(n, get_object(o, "insync"));
+	read_members(n, get_object(o, "insync"));
 	read_peers(n, o);
 	return true;
 }
@@ -189,6 +210,14 @@ void info_deinit(struct info_node *nodes, size_t n)
 		(void)json_object_put(nodes[i].json);
 		nodes[i].json = NULL;
 	}
+}
+
+bool info_is_member(const struct info_node *n, const struct info_node *who)
+{
+	for (uint32_t i = 0; i < n->n_members; i++)
+		if (strcmp(n->members[i].node, who->node) == 0 && n->members[i].incarnation == who->incarnation)
+			return true;
+	return false;
 }
 
 const char *info_absence(const struct info_node *n)

@@ -30,7 +30,8 @@ struct info_node {
 	char why[PEERC_TEXT];  /* not heard */
 	struct json_object *json; /* the whole answer; owned */
 	char node[LEASH_NAME_MAX + 1];
-	char role[16], primary[LEASH_NAME_MAX + 1], halted[128];
+	char engine[LEASH_NAME_MAX + 1];
+	char role[16], primary[LEASH_NAME_MAX + 1], primary_address[LEASH_ADDR_MAX + 1], halted[128];
 	leash_epoch epoch;     /* that it leads or follows */
 	leash_id cluster, incarnation, run;
 	leash_epoch promise, log_epoch, last_epoch;
@@ -38,6 +39,10 @@ struct info_node {
 	leash_seq log_matched, log_start, log_end, commit; /* commit: what readers may see there */
 	uint64_t insync_version, recovery, dedup_window;
 	uint32_t min_insync;
+	struct rep_member members[REP_NODES_MAX]; /* the in-sync set as it knows it */
+	uint32_t n_members;
+	bool serving;          /* a primary that answers reads */
+	bool etcd_reachable;
 	bool below_min;        /* a primary that cannot commit */
 	bool state_gone;       /* it finds nothing of the cluster in etcd */
 	struct info_peer peers[REP_NODES_MAX];
@@ -51,6 +56,9 @@ void info_deinit(struct info_node *nodes, size_t n);
 
 /* Fills @node from the JSON of an answer. False: it is no JSON object. Fields that are missing stay 0. */
 bool info_read(struct info_node *node, struct bytes json);
+
+/* True when @who, the same life of its data directory, is in the in-sync set that @node knows. */
+bool info_is_member(const struct info_node *node, const struct info_node *who);
 
 /* "unreachable", "refused" ... for a node that was not heard. */
 const char *info_absence(const struct info_node *node);

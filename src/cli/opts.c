@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/conf_priv.h"
 
 enum { ARG_KEY = 256 };
+
+#define RANGE_TEXT (2 * UNITS_TEXT + 16)
 
 static const struct {
 	const char *key, *variable;
@@ -227,8 +230,27 @@ static void choices_text(const struct conf_key *k, char text[CONF_ERROR_TEXT])
 		n += (size_t)snprintf(text + n, CONF_ERROR_TEXT - n, "%s%s", i ? "|" : "", k->choices[i]);
 }
 
+/* " (1 to 65536)"; nothing when a key has no bounds worth naming. */
+static void range_text(const struct conf_key *k, char text[RANGE_TEXT])
+{
+	char min[UNITS_TEXT], max[UNITS_TEXT];
+
+	text[0] = '\0';
+	if (k->max == 0 || k->max >= INT64_MAX)
+		return;
+	if (k->type == CONF_DURATION)
+		(void)snprintf(text, RANGE_TEXT, " (%s to %s)", units_duration_format(k->min, min),
+			units_duration_format(k->max, max));
+	else if (k->type == CONF_SIZE)
+		(void)snprintf(text, RANGE_TEXT, " (%s to %s)", units_size_format(k->min, min),
+			units_size_format(k->max, max));
+	else if (k->type == CONF_NUMBER)
+		(void)snprintf(text, RANGE_TEXT, " (%" PRIu64 " to %" PRIu64 ")", k->min, k->max);
+}
+
 static int option_line(const struct conf_key *k, struct buf *out)
 {
+	char range[RANGE_TEXT];
 	char option[CONF_NAME_MAX + 1], choices[CONF_ERROR_TEXT], left[CONF_ERROR_TEXT + 64];
 	const char *meta = meta_of(k);
 	int r;
@@ -242,7 +264,8 @@ static int option_line(const struct conf_key *k, struct buf *out)
 	r = buf_printf(out, "  %-30s %s", left, k->help);
 	if (r == 0 && k->text && k->type != CONF_BOOL)
 		r = buf_printf(out, " [%s]", k->text);
-	return r == 0 ? buf_printf(out, "\n") : r;
+	range_text(k, range);
+	return r == 0 ? buf_printf(out, "%s\n", range) : r;
 }
 
 int opts_help(const struct cli_command *c, struct buf *out)

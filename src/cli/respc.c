@@ -15,10 +15,16 @@ void respc_close(struct respc *c)
 	*c = (struct respc)RESPC_NULL;
 }
 
-int respc_open(struct respc *c, const struct units_addr *a, uint64_t deadline_ns)
+void respc_init(struct respc *c, int fd)
 {
 	*c = (struct respc)RESPC_NULL;
+	c->fd = fd;
 	resp_reader_init(&c->reader, REPLY_VALUES_MAX);
+}
+
+int respc_open(struct respc *c, const struct units_addr *a, uint64_t deadline_ns)
+{
+	respc_init(c, -1);
 	return sock_connect(a, deadline_ns, &c->fd);
 }
 

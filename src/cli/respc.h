@@ -18,6 +18,9 @@ struct respc {
 
 void respc_close(struct respc *c); /* any number of times */
 
+/* Takes over a socket that is connected and not blocking. */
+void respc_init(struct respc *c, int fd);
+
 /* Negative errno, for sock_strerror(). */
 int respc_open(struct respc *c, const struct units_addr *a, uint64_t deadline_ns) _must_check_;
 

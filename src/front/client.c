@@ -231,7 +231,7 @@ static void flush(struct front_client *c)
 	}
 	if (op && op->query && op->query->streaming) {
 		write_reply(op);
-		c->again |= op->mute; /* no output will drain */
+		c->again |= op->mute && !c->paused; /* no output will drain */
 	}
 }
 
@@ -370,6 +370,8 @@ static void step_queries(struct front_client *c)
 	for (struct op *op = c->head, *next; op; op = next) {
 		next = op->next;
 		if (op->done || !op->query)
+			continue;
+		if (c->paused && !op->at_backend && (query_waits(op) || (op->query->streaming && !op->ready)))
 			continue;
 		/* A piecewise reply goes on when it is its turn and there is room. */
 		if (op->ready || (op->query->streaming && op == c->head && !op->at_backend && !out_full(c))) {

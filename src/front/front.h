@@ -210,17 +210,24 @@ uint32_t front_clients(const struct front *f); /* how many there are */
 /* No further command starts. Operations that are with the backend complete as usual. */
 void front_client_quiesce(struct front_client *c);
 
-/* After front_client_quiesce(): nothing is with the backend but what a blocking XREAD waits for. */
+/* Likewise, and a blocking command goes on waiting whatever comes, and a large reply stops between two of its pieces. */
+void front_client_pause(struct front_client *c);
+
+/* After front_client_quiesce() or front_client_pause(): nothing is with the backend, and nothing goes there any more. */
 bool front_client_quiet(const struct front_client *c);
 
 /*
- * Appends all that a quiet client is (RESP version, name, unsent output, unparsed input, the open blocking read) to
- * @out, for front_client_load() in another process. -EBUSY: not quiet; -EMSGSIZE: it is in the midst of a command that
- * is being dropped, or closing: such a client cannot be kept; -ENOMEM, -ENOBUFS.
+ * Appends all that a paused and quiet client is (save.c has the list) to @out, for front_client_load() in another process.
+ * -EBUSY: not paused, or not quiet; -ECANCELED: it is at its end, or the control socket's, and cannot be kept; -EMSGSIZE:
+ * a part of it is larger than the format can say; -ENOMEM, -ENOBUFS.
  */
 int front_client_save(const struct front_client *c, uint64_t now_ns, struct buf *out) _must_check_;
 
-/* Into a new client, before anything is read for it. -EINVAL: these are not the bytes of a saved client. */
+/*
+ * Into a new client, before anything is read for it; the engines are there. front_client_run() is due then. -EINVAL: these
+ * are not the bytes of a saved client; -ENOENT: it had a part of a reply from an engine that is unknown here; -ENOMEM.
+ * After an error the client is good for front_client_free() only.
+ */
 int front_client_load(struct front_client *c, struct bytes saved) _must_check_;
 
 /* -------------------------------------------------------------------------------------------------------- counters */

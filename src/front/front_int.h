@@ -94,7 +94,7 @@ struct front_client {
 	bool control, no_evict, no_touch;
 	int version;
 	bool reply_off, skip_next, muted; /* muted: the command under way gets no reply */
-	bool closing, aborted, eof, quiesced, woken, running, again;
+	bool closing, aborted, eof, quiesced, paused, woken, running, again;
 
 	struct buf in, out;
 	struct resp_parser parser;
@@ -143,6 +143,17 @@ bool cmd_xlen(struct front_client *c, const struct bytes *argv, uint32_t argc);
 bool cmd_xinfo(struct front_client *c, const struct bytes *argv, uint32_t argc);
 bool cmd_wait(struct front_client *c, const struct bytes *argv, uint32_t argc);
 bool cmd_admin(struct front_client *c, const struct bytes *argv, uint32_t argc);
+
+/* ---- range.c: a large reply that goes on in another process (save.c). Its header and first entries were sent. */
+struct range_rest {
+	struct front_engine *engine;
+	leash_seq from, to;
+	uint64_t left; /* entries that are due, at least 1, at most as many as from..to has */
+	bool reverse;
+};
+
+void range_rest(const struct op *op, struct range_rest *ret_rest); /* of one that is streaming */
+struct op *range_go_on(struct front_client *c, const struct range_rest *rest); /* queued; NULL: no memory */
 
 /* ---- query.c: commands that ask the backend more than once, or wait */
 

@@ -106,7 +106,10 @@ void query_ask_stream(struct op *op, struct front_engine *e)
 	struct front *f = op->client->front;
 
 	call_begin(op, e);
-	f->ops.stream(f->ctx, &op->pub);
+	if (e)
+		f->ops.stream(f->ctx, &op->pub);
+	else
+		front_stream_done(&op->pub, PEER_ST_NOT_SERVING, NULL); /* it was taken away meanwhile */
 }
 
 void front_stream_done(struct front_op *pub, enum peer_status_code status, const struct front_stream *s)
@@ -137,7 +140,10 @@ void scan_next(struct op *op)
 
 	must(s->from <= s->to && s->left > 0);
 	call_begin(op, op->pub.engine);
-	f->ops.read(f->ctx, &op->pub, &r);
+	if (op->pub.engine)
+		f->ops.read(f->ctx, &op->pub, &r);
+	else
+		front_read_done(&op->pub, PEER_ST_NOT_SERVING, NULL, 0, false); /* it was taken away meanwhile */
 }
 
 void scan_start(struct op *op, struct front_engine *e, leash_seq from, leash_seq to, uint64_t count, bool reverse)

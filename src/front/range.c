@@ -111,6 +111,34 @@ static void range_step(struct op *op)
 
 static const struct query_class range_class = { .step = range_step };
 
+void range_rest(const struct op *op, struct range_rest *ret_rest)
+{
+	const struct range *r = (const struct range *)op->query;
+
+	must(r->q.streaming && !r->reading && r->left > 0);
+	*ret_rest = (struct range_rest){ .engine = op->pub.engine, .from = r->q.scan.from, .to = r->q.scan.to,
+		.left = r->left, .reverse = r->q.scan.reverse };
+}
+
+struct op *range_go_on(struct front_client *c, const struct range_rest *rest)
+{
+	struct op *op = query_new(c, CLASS_READ, &range_class, sizeof(struct range));
+	struct range *r;
+
+	if (!op)
+		return NULL;
+	r = (struct range *)op->query;
+	op->pub.engine = rest->engine;
+	r->left = rest->left;
+	r->q.streaming = true;
+	r->q.scan.from = rest->from;
+	r->q.scan.to = rest->to;
+	r->q.scan.left = rest->left;
+	r->q.scan.bytes_max = FRONT_STREAM_BYTES;
+	r->q.scan.reverse = rest->reverse;
+	return op;
+}
+
 static bool start(struct front_client *c, const struct bytes *argv, uint32_t argc, bool reverse)
 {
 	struct front_engine *e;

@@ -37,12 +37,24 @@ void conn_free(struct conn *c)
 	free(c);
 }
 
+void conn_release(struct conn *c)
+{
+	(void)TAKE_FD(c->fd);
+	conn_free(c);
+}
+
 /* No more bytes either way; conn_turn() frees it. */
 static void hang_up(struct conn *c)
 {
 	event_del(c->ev_read);
 	event_del(c->ev_write);
 	c->fd = close_fd(c->fd);
+}
+
+void conn_drop(struct conn *c)
+{
+	hang_up(c);
+	conn_wake(c);
 }
 
 static void on_readable(evutil_socket_t fd, short what _unused_, void *arg)
@@ -99,7 +111,8 @@ static bool is_over(struct conn *c)
 {
 	if (front_client_closing(c->fc))
 		return buf_len(front_client_out(c->fc)) == 0;
-	return c->w->stopping && front_client_quiet(c->fc) && buf_len(front_client_out(c->fc)) == 0;
+	return c->w->stopping && !c->w->crew->keeps && front_client_quiet(c->fc) &&
+	       buf_len(front_client_out(c->fc)) == 0;
 }
 
 /* Output that could not be written at once may have stopped commands: run again when it went. */
@@ -111,7 +124,9 @@ void conn_turn(struct conn *c, uint64_t now_ns)
 		conn_free(c);
 		return;
 	}
-	if (c->w->stopping)
+	if (c->w->stopping && c->w->crew->keeps)
+		front_client_pause(c->fc);
+	else if (c->w->stopping)
 		front_client_quiesce(c->fc);
 	front_client_run(c->fc, now_ns);
 	before = buf_len(front_client_out(c->fc));
@@ -172,7 +187,7 @@ static int make(struct conn *c)
 	return front_client_new(c->w->front, &peer, c, clk_boot_ns(), &c->fc);
 }
 
-void conn_new(struct worker *w, int fd)
+struct conn *conn_new(struct worker *w, int fd)
 {
 	struct conn *c = calloc(1, sizeof *c);
 
@@ -180,13 +195,15 @@ void conn_new(struct worker *w, int fd)
 		(void)close_fd(fd);
 		atomic_fetch_sub(&w->n_clients, 1);
 		atomic_fetch_sub(&w->crew->n_clients, 1);
-		return;
+		return NULL;
 	}
 	c->w = w;
 	c->fd = fd;
 	DL_APPEND(w->clients, c);
-	if (make(c) < 0)
+	if (make(c) < 0) {
 		conn_free(c);
-	else
-		conn_wake(c);
+		return NULL;
+	}
+	conn_wake(c);
+	return c;
 }

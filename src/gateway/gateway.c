@@ -12,10 +12,11 @@
 #include "base/notify.h"
 #include "gateway/control.h"
 #include "gateway/diag_gateway.h"
-#include "gateway/worker.h"
+#include "gateway/handover.h"
 
 #define TICK_MS       250 /* STATUS, watchdog */
 #define DRAIN_TICK_MS 10
+#define STORE_MS      10000 /* to write everything down and hand it to the service manager */
 #define PASSWORD_MAX  1024
 #define CHANGES_MAX   64
 
@@ -77,7 +78,7 @@ static void tell_status(struct gateway *g)
 	notify_status("%s", text);
 }
 
-/* Pings only while every worker's loop moves; this thread's own does, since it is here. */
+/* Pings only while every worker's loop moves, or is done; this thread's own does, since it is here. */
 static void feed_watchdog(struct gateway *g, uint64_t now_ns)
 {
 	uint64_t patience_ns = MAX2(g->watchdog_ns, 2 * WORKER_BEAT_MS * NS_PER_MS);
@@ -86,7 +87,7 @@ static void feed_watchdog(struct gateway *g, uint64_t now_ns)
 	for (uint32_t i = 0; i < g->crew.n_workers; i++) {
 		uint64_t turns = worker_turns(g->crew.workers[i]);
 
-		if (turns != g->seen[i].turns || g->seen[i].moved_ns == 0)
+		if (turns != g->seen[i].turns || g->seen[i].moved_ns == 0 || worker_done(g->crew.workers[i]))
 			g->seen[i].moved_ns = now_ns;
 		g->seen[i].turns = turns;
 		all &= now_ns - g->seen[i].moved_ns <= patience_ns;
@@ -122,20 +123,30 @@ static void on_tick(evutil_socket_t fd _unused_, short what _unused_, void *arg)
 
 /* ---------------------------------------------------------------------------------------------------------- signals */
 
+static void stop_workers(struct gateway *g, uint64_t deadline_ns)
+{
+	for (uint32_t i = 0; i < g->crew.n_workers; i++)
+		worker_stop(g->crew.workers[i], deadline_ns);
+}
+
 static void on_stop(evutil_socket_t sig _unused_, short what _unused_, void *arg)
 {
 	struct gateway *g = arg;
-	uint64_t now_ns = clk_boot_ns();
+	uint64_t now_ns = clk_boot_ns(), drain_ms = GATEWAY_DRAIN_MS;
 
-	if (g->stopping)
+	if (g->stopping) {
+		stop_workers(g, now_ns); /* whatever is under way */
 		return;
+	}
 	g->stopping = true;
 	g->stop_began_ns = now_ns;
+	g->crew.keeps = keep_offered();
+	if (g->crew.keeps)
+		drain_ms = MIN2(g->settings.hold_timeout_ms, (uint64_t)GATEWAY_KEEP_DRAIN_MS);
 	notify_stopping();
 	notify_status("stopping: finishing what is in flight");
-	notify_extend_timeout((GATEWAY_DRAIN_MS + 5000) * UINT64_C(1000));
-	for (uint32_t i = 0; i < g->crew.n_workers; i++)
-		worker_stop(g->crew.workers[i], now_ns + GATEWAY_DRAIN_MS * NS_PER_MS);
+	notify_extend_timeout((drain_ms + STORE_MS) * UINT64_C(1000));
+	stop_workers(g, now_ns + drain_ms * NS_PER_MS);
 	evtimer_del(g->tick);
 	event_add(g->tick, &(struct timeval){ .tv_usec = DRAIN_TICK_MS * 1000 });
 }
@@ -369,6 +380,28 @@ void gateway_free(struct gateway *g)
 	unmake(g);
 }
 
+int gateway_adopt(struct gateway *g, struct keep *keep)
+{
+	return handover_in(&g->crew, keep);
+}
+
+/* All workers are done. */
+static void store_clients(struct gateway *g)
+{
+	_cleanup_(keep_deinit) struct keep keep = KEEP_NULL;
+	int r = handover_out(&g->crew, &keep);
+
+	if (g->watchdog)
+		notify_watchdog_ping(); /* the next step waits for the manager */
+	if (r == 0)
+		r = keep_store(&keep);
+	if (r < 0)
+		diag(LOG_WARNING, "client connections cannot be kept for the next start, and end: %s", strerror(-r));
+	else
+		diag(LOG_INFO, "%zu client connections were given to the service manager for the next start",
+			keep.n_clients);
+}
+
 int gateway_run(struct gateway *g)
 {
 	uint32_t cut_off = 0;
@@ -388,5 +421,7 @@ int gateway_run(struct gateway *g)
 	for (uint32_t i = 0; i < g->crew.n_workers; i++)
 		cut_off += worker_cut_off(g->crew.workers[i]);
 	diag_drained((clk_boot_ns() - g->stop_began_ns) / NS_PER_MS, cut_off);
+	if (g->crew.keeps)
+		store_clients(g);
 	return 0;
 }

@@ -8,8 +8,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "base/notify.h"
-
 static void addrinfo_freep(struct addrinfo **ai)
 {
 	if (*ai)
@@ -83,19 +81,18 @@ static bool is_at(int fd, const struct units_addr *a)
 }
 
 /* 0: @ret_fd is the inherited one; NOTIFY_E_NONE. */
-static int inherit(int *ret_fd)
+static int inherit(struct notify_fds *fds, const char *but, int *ret_fd)
 {
-	_cleanup_(notify_fds_deinit) struct notify_fds fds = NOTIFY_FDS_NULL;
-	int r = notify_fds_init(&fds);
+	const char *name;
+	size_t n = notify_fds_others(fds, but, &name);
+	int r;
 
-	if (r < 0)
-		return r;
-	if (fds.n_fds == 0)
+	if (n == 0)
 		return NOTIFY_E_NONE;
-	if (fds.n_fds > 1)
+	if (n > 1)
 		return NOTIFY_E_KIND;
-	r = notify_fds_take(&fds, fds.fds[0].name, NOTIFY_LISTEN_INET, ret_fd);
-	return r == NOTIFY_E_KIND ? notify_fds_take(&fds, fds.fds[0].name, NOTIFY_LISTEN_UNIX, ret_fd) : r;
+	r = notify_fds_take(fds, name, NOTIFY_LISTEN_INET, ret_fd);
+	return r == NOTIFY_E_KIND ? notify_fds_take(fds, name, NOTIFY_LISTEN_UNIX, ret_fd) : r;
 }
 
 static void describe(int fd, char text[LISTEN_TEXT_MAX])
@@ -123,11 +120,11 @@ static void describe(int fd, char text[LISTEN_TEXT_MAX])
 	units_addr_format(&a, text);
 }
 
-int listen_open(const struct units_addr *given, const struct units_addr *fallback, int *ret_fd,
-	char ret_text[LISTEN_TEXT_MAX])
+int listen_open(const struct units_addr *given, const struct units_addr *fallback, struct notify_fds *inherited,
+	const char *but, int *ret_fd, char ret_text[LISTEN_TEXT_MAX])
 {
 	_cleanup_(closep) int fd = -1;
-	int r = inherit(&fd);
+	int r = inherit(inherited, but, &fd);
 
 	if (r < 0)
 		return r;

@@ -10,6 +10,7 @@
 #include <sysexits.h>
 
 #include "base/diag.h"
+#include "base/notify.h"
 #include "gateway/gateway.h"
 #include "gateway/listen.h"
 
@@ -62,11 +63,11 @@ static void raise_limit(const struct settings *s)
 			(unsigned long long)l.rlim_cur, (unsigned long long)s->max_clients);
 }
 
-static int open_socket(const struct settings *s, int *ret_fd)
+static int open_socket(const struct settings *s, struct notify_fds *fds, int *ret_fd)
 {
 	static const struct units_addr fallback = { .host = "127.0.0.1", .port = 8080 };
 	char text[LISTEN_TEXT_MAX] = "";
-	int r = listen_open(settings_listen_given(s) ? &s->listen : NULL, &fallback, ret_fd, text);
+	int r = listen_open(settings_listen_given(s) ? &s->listen : NULL, &fallback, fds, KEEP_FD_NAME, ret_fd, text);
 
 	if (r == LISTEN_E_DIFFERS || r == LISTEN_E_KIND) {
 		diag(LOG_ERR, r == LISTEN_E_KIND
@@ -83,15 +84,43 @@ static int open_socket(const struct settings *s, int *ret_fd)
 	return 0;
 }
 
+/* As late as possible: a start that fails before leaves them to the next one. */
+static int take_clients(struct gateway *g, struct notify_fds *fds)
+{
+	_cleanup_(keep_deinit) struct keep keep = KEEP_NULL;
+	struct keep_taken taken;
+	int r = keep_take(fds, &keep, &taken);
+	size_t n = keep.n_clients;
+
+	if (r == 0)
+		r = gateway_adopt(g, &keep);
+	if (r < 0)
+		return r;
+	if (taken.n_lost || taken.error)
+		diag(LOG_WARNING, "%u client connections of the former process had to be closed%s", taken.n_lost,
+			taken.error == KEEP_E_FOREIGN   ? ": it was another release" :
+			taken.error == KEEP_E_DAMAGED ? ": what it wrote of them is damaged" :
+							"");
+	if (n)
+		diag(LOG_INFO, "going on with %zu client connections of the former process", n);
+	return 0;
+}
+
 static int serve(struct settings *s, struct args *args)
 {
+	_cleanup_(notify_fds_deinit) struct notify_fds fds = NOTIFY_FDS_NULL;
 	_cleanup_(closep) int fd = -1;
 	struct gateway *g;
 	const char *why;
 	int r;
 
 	raise_limit(s);
-	r = open_socket(s, &fd);
+	r = notify_fds_init(&fds);
+	if (r < 0) {
+		diag(LOG_ERR, "cannot take the inherited sockets: %s", strerror(-r));
+		return EXIT_FAILURE;
+	}
+	r = open_socket(s, &fds, &fd);
 	if (r)
 		return r;
 	r = gateway_new(s, fd, reload, args, &g, &why);
@@ -99,7 +128,9 @@ static int serve(struct settings *s, struct args *args)
 		diag(LOG_ERR, "cannot start (%s): %s", why, strerror(-r));
 		return r == -EINVAL ? EX_CONFIG : EXIT_FAILURE;
 	}
-	r = gateway_run(g);
+	r = take_clients(g, &fds);
+	if (r == 0)
+		r = gateway_run(g);
 	gateway_free(g);
 	if (r < 0)
 		diag(LOG_ERR, "%s", strerror(-r));

@@ -1,4 +1,4 @@
-/* The configuration of leash-gatewayd: keys, defaults, bounds. leash-gatewayd(8) describes each. */
+/* The configuration of leash-gatewayd: keys, defaults, bounds. leash-gatewayd.conf(5) describes each. */
 #ifndef LEASH_GATEWAY_SETTINGS_H
 #define LEASH_GATEWAY_SETTINGS_H
 

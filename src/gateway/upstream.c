@@ -477,7 +477,8 @@ void upstream_free(struct upstream *u, uint64_t now_ns)
 	if (!u)
 		return;
 	must(!u->waiting && !u->sent);
-	lost(u, now_ns);
+	if (u->attached)
+		(void)book_detached(u->slot, now_ns); /* it leaves its primary, not the other way round: no word of it */
 	while (u->n_nodes)
 		node_link_free(u, u->nodes[--u->n_nodes]);
 	pipe_free(u->pipe);

@@ -183,7 +183,7 @@ static void mail_take(struct worker *w)
 	w->n_mail = 0;
 	pthread_mutex_unlock(&w->mail_lock);
 	for (uint32_t i = 0; i < n; i++)
-		conn_new(w, fds[i]);
+		(void)conn_new(w, fds[i]);
 }
 
 /* To the worker with the fewest, so that a burst that one of them accepts does not stay there. */
@@ -204,7 +204,7 @@ static void assign(struct worker *w, int fd)
 		atomic_fetch_sub(&to->n_clients, 1);
 		atomic_fetch_add(&w->n_clients, 1);
 	}
-	conn_new(w, fd);
+	(void)conn_new(w, fd);
 }
 
 static void refuse(int fd)
@@ -286,6 +286,8 @@ static void arm(struct worker *w, uint64_t now_ns)
 		at_ns = MIN2(at_ns, upstream_wants_pump(w->ups[i]) ? now_ns : upstream_wakeup_ns(w->ups[i]));
 	if (!w->accepting && !w->stopping)
 		at_ns = MIN2(at_ns, w->accept_after_ns);
+	if (w->stopping && now_ns < w->flush_until_ns)
+		at_ns = MIN2(at_ns, w->flush_until_ns);
 	if (w->woken)
 		at_ns = now_ns;
 	if (at_ns > now_ns) {
@@ -297,11 +299,12 @@ static void arm(struct worker *w, uint64_t now_ns)
 	evtimer_add(w->timer, &tv);
 }
 
-static void begin_stop(struct worker *w)
+static void begin_stop(struct worker *w, uint64_t now_ns)
 {
 	struct conn *c;
 
 	w->stopping = true;
+	w->flush_until_ns = now_ns + WORKER_FLUSH_MS * NS_PER_MS;
 	if (w->accepting)
 		event_del(w->ev_accept);
 	w->accepting = false;
@@ -315,15 +318,13 @@ static bool stop_turn(struct worker *w, uint64_t now_ns)
 	struct conn *c;
 
 	if (!w->stopping)
-		begin_stop(w);
-	if (!w->clients)
-		return true;
-	if (w->gave_up)
+		begin_stop(w, now_ns);
+	if (w->gave_up || (w->crew->keeps ? keep_ready(w, now_ns) : !w->clients))
 		return true;
 	if (now_ns < atomic_load(&w->stop_ns))
 		return false;
 	DL_FOREACH(w->clients, c)
-	w->cut_off++;
+	w->cut_off += !w->crew->keeps || !front_client_quiet(c->fc);
 	for (size_t i = 0; i < w->n_ups; i++)
 		upstream_give_up(w->ups[i]);
 	w->gave_up = true;
@@ -333,7 +334,8 @@ static bool stop_turn(struct worker *w, uint64_t now_ns)
 static void look(struct worker *w)
 {
 	follow_settings(w);
-	(void)!follow_directory(w); /* without memory: again with the next turn */
+	if (follow_directory(w) == 0 && w->adopted.n_clients) /* without memory: again with the next turn */
+		keep_begin(w);
 	for (size_t i = 0; i < w->n_ups; i++)
 		upstream_look(w->ups[i]);
 	mail_take(w);
@@ -375,6 +377,8 @@ static void *run(void *arg)
 		w->woken = c->next_woken;
 		c->woken = false;
 	}
+	if (w->crew->keeps)
+		keep_end(w, clk_boot_ns());
 	while (w->clients)
 		conn_free(w->clients);
 	while (w->n_ups)
@@ -480,6 +484,8 @@ void worker_free(struct worker *w)
 		pthread_join(w->thread, NULL);
 	for (uint32_t i = 0; i < w->n_mail; i++)
 		(void)close_fd(w->mail[i]);
+	keep_deinit(&w->adopted);
+	keep_deinit(&w->kept);
 	front_free(w->front);
 	link_env_deinit(&w->env);
 	event_freep(&w->ev_wake);

@@ -13,7 +13,7 @@
 
 #include <stdatomic.h>
 
-#include "gateway/book.h"
+#include "gateway/keep.h"
 
 #define WORKERS_MAX             256
 #define WORKER_MAIL_MAX         1024         /* clients handed over and not taken yet */
@@ -23,6 +23,7 @@
 #define WORKER_CLIENT_BYTES     (8u << 20)   /* bodies of its appends; one more may pass it */
 #define WORKER_CLIENT_OUT_BYTES (1u << 20)
 #define WORKER_BEAT_MS          500 /* a turn at least so often, for the watchdog */
+#define WORKER_FLUSH_MS         200 /* at the end, replies have so long to leave before they are kept with their client */
 
 struct worker;
 
@@ -36,6 +37,8 @@ struct crew {
 	_Atomic uint64_t hold_timeout_ns;
 	_Atomic uint32_t n_clients;  /* in all, those being handed over included */
 	_Atomic bool etcd_connected; /* for INFO */
+	bool keeps;                  /* clients are kept for the next life; set before worker_stop() */
+	_Atomic uint64_t kept_bytes; /* what is written down of them */
 	uint32_t n_workers;
 	struct worker *workers[WORKERS_MAX];
 };
@@ -48,11 +51,19 @@ void worker_free(struct worker *w);
 
 /* Any thread. */
 void worker_wake(struct worker *w); /* the book or a setting is new */
-void worker_stop(
-	struct worker *w, uint64_t deadline_ns); /* answers what is in flight, closes, ends its thread */
+/* Answers what is in flight, closes its clients or keeps them (crew->keeps), ends its thread. Again: another deadline. */
+void worker_stop(struct worker *w, uint64_t deadline_ns);
 bool worker_done(const struct worker *w);
 uint32_t worker_clients(const struct worker *w);
-uint32_t worker_cut_off(const struct worker *w); /* after its end: clients closed with commands unanswered */
+/* After its end: clients with commands that were not answered in time, or that could not be kept. */
+uint32_t worker_cut_off(const struct worker *w);
 uint64_t worker_turns(const struct worker *w);   /* rises while the loop moves */
+
+/* ---- worker_keep.c: over a restart */
+
+/* A client of the former process, before worker_start(). Takes over what is in @c. -ENOMEM. */
+int worker_adopt(struct worker *w, struct kept_client *c) _must_check_;
+/* When it is done: its clients are added to @k. -ENOMEM: those that were not stay with it. */
+int worker_release(struct worker *w, struct keep *k) _must_check_;
 
 #endif

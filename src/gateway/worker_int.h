@@ -1,4 +1,4 @@
-/* What worker.c, conn.c and report.c share. */
+/* What worker.c, worker_keep.c, conn.c and report.c share. */
 #ifndef LEASH_GATEWAY_WORKER_INT_H
 #define LEASH_GATEWAY_WORKER_INT_H
 
@@ -40,6 +40,8 @@ struct worker {
 	uint8_t rx[WORKER_READ_BYTES]; /* what a socket gave; moves on at once */
 	bool stopping, gave_up;
 	uint32_t cut_off;
+	uint64_t flush_until_ns;
+	struct keep adopted, kept; /* of the former process, until the first turn; for the next one, at the end */
 
 	/* other threads' side */
 	pthread_mutex_t mail_lock;
@@ -51,10 +53,17 @@ struct worker {
 };
 
 /* ---- conn.c */
-void conn_new(struct worker *w, int fd); /* takes @fd, whatever happens; already counted */
+struct conn *conn_new(struct worker *w, int fd); /* takes @fd, whatever happens; already counted. NULL: closed */
 void conn_free(struct conn *c);
+void conn_drop(struct conn *c);    /* closes it; freed with its next turn */
+void conn_release(struct conn *c); /* frees it, but its socket is somebody else's now */
 void conn_wake(struct conn *c);
 void conn_turn(struct conn *c, uint64_t now_ns); /* runs it, writes, perhaps frees it */
+
+/* ---- worker_keep.c */
+void keep_begin(struct worker *w); /* makes clients of .adopted */
+bool keep_ready(const struct worker *w, uint64_t now_ns); /* nothing is under way any more */
+void keep_end(struct worker *w, uint64_t now_ns);         /* moves clients to .kept; counts the others as cut off */
 
 /* ---- report.c: INFO and ROLE */
 void report_info(void *ctx, const char *section, struct buf *out);

@@ -163,6 +163,16 @@ struct leash_chain rlog_chain(const struct rlog *l);
  * mark is ignored. RLOG_E_FULL: no room to overwrite it (some file systems need that), the old mark stands. */
 int rlog_mark(struct rlog *l, leash_seq seq) _must_check_;
 
+#define RLOG_ROTTEN_META 1u
+#define RLOG_ROTTEN_MARK 2u
+
+/*
+ * Reads the metadata and the mark past the page cache; what is not as it was written (rot, a file that was removed or
+ * replaced) is written anew from memory, the old bytes are kept in damaged/. For a scrub, now and then: reads 16 KiB.
+ * *ret_rotten: RLOG_ROTTEN_*. RLOG_E_FULL: no room, everything is as it was; -EIO is final; other negative errno: not known.
+ */
+int rlog_refresh(struct rlog *l, unsigned *ret_rotten) _must_check_;
+
 /*
  * R6: cuts every record behind @seq: lowers the mark durably first, keeps what is cut in a side file, leaves zeroes.
  * Durable on return. @seq must be >= start - 1 (-EINVAL). RLOG_E_FULL: no room for the side file even with the

@@ -6,6 +6,7 @@
  *     rlog_write.c   append, sync, new segments, the reserve
  *     rlog_cut.c     mark, truncate, reset, damage aside, retention
  *     rlog_rebuild.c a damaged segment written anew
+ *     rlog_refresh.c metadata and mark looked at, and written anew
  *     rlog_ident.c   identities for deduplication
  */
 #ifndef LEASH_LOG_RLOG_INT_H

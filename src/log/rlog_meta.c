@@ -73,18 +73,27 @@ static bool meta_decode(const uint8_t page[RLOG_META_PAGE], struct rlog_meta *re
 	return true;
 }
 
+enum small_how { SMALL_AS_IS, SMALL_SETTLED, SMALL_UNCACHED };
+
+static int small_open(const struct rlog_ops *ops, const char *dir, const char *name, enum small_how how,
+	struct rlog_file *ret_file)
+{
+	switch (how) {
+	case SMALL_AS_IS: return rlog_file_open(ops, dir, name, RLOG_OPEN_READ, ret_file);
+	case SMALL_SETTLED: return rlog_file_open_settled(ops, dir, name, ret_file);
+	case SMALL_UNCACHED: return rlog_file_open_uncached(ops, dir, name, ret_file);
+	}
+	return -EINVAL;
+}
+
 /* Reads up to @bytes from the start of a small file; what is not there is zero. */
-static int small_read(const struct rlog_ops *ops, const char *dir, const char *name, bool settle, uint8_t *out,
+static int small_read(const struct rlog_ops *ops, const char *dir, const char *name, enum small_how how, uint8_t *out,
 	size_t bytes)
 {
 	_cleanup_(rlog_win_deinit) struct rlog_win w = RLOG_WIN_NULL;
 	const uint8_t *p;
-	int r;
+	int r = small_open(ops, dir, name, how, &w.file);
 
-	if (settle)
-		r = rlog_file_open_settled(ops, dir, name, &w.file);
-	else
-		r = rlog_file_open(ops, dir, name, RLOG_OPEN_READ, &w.file);
 	if (r < 0)
 		return r;
 	memset(out, 0, bytes);
@@ -101,13 +110,28 @@ static int small_read(const struct rlog_ops *ops, const char *dir, const char *n
 int rlog_meta_load(const struct rlog_ops *ops, const char *dir, struct rlog_meta *ret_meta)
 {
 	uint8_t pages[RLOG_META_BYTES];
-	int r = small_read(ops, dir, "meta", false, pages, sizeof pages);
+	int r = small_read(ops, dir, "meta", SMALL_AS_IS, pages, sizeof pages);
 
 	if (r < 0)
 		return r;
 	if (meta_decode(pages, ret_meta) || meta_decode(pages + RLOG_META_PAGE, ret_meta))
 		return 0;
 	return RLOG_E_DAMAGED;
+}
+
+static int check_of(int r, bool same)
+{
+	return r == -ENOENT || (r == 0 && !same) ? RLOG_E_DAMAGED : r;
+}
+
+int rlog_meta_check(const struct rlog_ops *ops, const char *dir, const struct rlog_meta *meta)
+{
+	uint8_t page[RLOG_META_PAGE], pages[RLOG_META_BYTES];
+	int r = small_read(ops, dir, "meta", SMALL_UNCACHED, pages, sizeof pages);
+
+	meta_encode(meta, page);
+	return check_of(r, r == 0 && memcmp(pages, page, sizeof page) == 0 &&
+			memcmp(pages + RLOG_META_PAGE, page, sizeof page) == 0);
 }
 
 int rlog_meta_store(const struct rlog_ops *ops, const char *dir, const struct rlog_meta *meta)
@@ -165,7 +189,7 @@ int rlog_marks_load(const struct rlog_ops *ops, const char *dir, bool settle, st
 	uint8_t pages[RLOG_MARK_BYTES];
 	struct rlog_marks slots[2];
 	bool whole[2];
-	int r = small_read(ops, dir, "mark", settle, pages, sizeof pages);
+	int r = small_read(ops, dir, "mark", settle ? SMALL_SETTLED : SMALL_AS_IS, pages, sizeof pages);
 
 	if (r < 0)
 		return r;
@@ -187,6 +211,26 @@ int rlog_marks_create(const struct rlog_ops *ops, const char *dir)
 	for (uint64_t i = 0; i < 2; i++)
 		mark_encode(&(struct rlog_marks){ .counter = i }, pages + i * RLOG_MARK_STRIDE);
 	return rlog_file_put(ops, dir, "mark", pages, sizeof pages);
+}
+
+int rlog_marks_remake(const struct rlog_ops *ops, const char *dir, const struct rlog_marks *m)
+{
+	uint8_t pages[RLOG_MARK_BYTES] = { 0 };
+	struct rlog_marks before = *m;
+
+	before.counter--;
+	mark_encode(m, pages + m->counter % 2 * RLOG_MARK_STRIDE);
+	mark_encode(&before, pages + before.counter % 2 * RLOG_MARK_STRIDE);
+	return rlog_file_put(ops, dir, "mark", pages, sizeof pages);
+}
+
+int rlog_marks_check(const struct rlog_ops *ops, const char *dir, const struct rlog_marks *m)
+{
+	uint8_t slot[RLOG_MARK_SLOT], pages[RLOG_MARK_BYTES];
+	int r = small_read(ops, dir, "mark", SMALL_UNCACHED, pages, sizeof pages);
+
+	mark_encode(m, slot);
+	return check_of(r, r == 0 && memcmp(pages + m->counter % 2 * RLOG_MARK_STRIDE, slot, sizeof slot) == 0);
 }
 
 int rlog_marks_lost(const struct rlog_ops *ops, const char *dir)

@@ -57,12 +57,20 @@ struct rlog_marks {
 /* 0; -ENOENT: there is none; RLOG_E_DAMAGED: neither copy is whole. */
 int rlog_meta_load(const struct rlog_ops *ops, const char *dir, struct rlog_meta *ret_meta) _must_check_;
 int rlog_meta_store(const struct rlog_ops *ops, const char *dir, const struct rlog_meta *meta) _must_check_;
+/* Reads past the page cache. 0: both copies are @meta; RLOG_E_DAMAGED: one is not, or there is no such file; negative errno:
+ * not known, for want of memory or descriptors. */
+int rlog_meta_check(const struct rlog_ops *ops, const char *dir, const struct rlog_meta *meta) _must_check_;
 
 /* The newer of the two slots. 0; -ENOENT; RLOG_E_DAMAGED: neither slot is whole. @settle: see rlog_file_open_settled(). */
 int rlog_marks_load(const struct rlog_ops *ops, const char *dir, bool settle, struct rlog_marks *ret_marks) _must_check_;
 int rlog_marks_create(const struct rlog_ops *ops, const char *dir) _must_check_;
 /* A file without a whole slot, in the place of one that is gone: not known stays not known, whatever happens next. */
 int rlog_marks_lost(const struct rlog_ops *ops, const char *dir) _must_check_;
+
+/* Makes the file anew, with @m in both slots. */
+int rlog_marks_remake(const struct rlog_ops *ops, const char *dir, const struct rlog_marks *m) _must_check_;
+/* As rlog_meta_check(): is @m, the last that was stored, there? */
+int rlog_marks_check(const struct rlog_ops *ops, const char *dir, const struct rlog_marks *m) _must_check_;
 
 /* Overwrites the older slot with @m, whose counter is one more than the newer one's; durable on 0. */
 int rlog_marks_store(const struct rlog_file *f, const struct rlog_marks *m) _must_check_;

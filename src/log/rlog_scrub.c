@@ -149,26 +149,34 @@ static int seg_open(struct rlog_scrub *s, leash_seq first, leash_seq later, leas
 		"the segment does not follow from the one before");
 }
 
+/* Where a pass begins, or goes on when retention was faster. */
+static void begin_at(struct rlog_scrub *s, leash_seq first)
+{
+	if (s->next >= first)
+		return;
+	s->next = first;
+	s->adrift = true;
+}
+
 /* Finds the segment that begins with the next record. */
-static int seg_find(struct rlog_scrub *s, leash_seq until, uint64_t *bytes, struct rlog_damage *ret_damage)
+static int seg_find(struct rlog_scrub *s, leash_seq from, leash_seq until, uint64_t *bytes,
+	struct rlog_damage *ret_damage)
 {
 	_cleanup_(freep) leash_seq *firsts = NULL;
-	leash_seq at = s->next, later;
+	leash_seq at, later;
 	size_t n;
 	int r = names(s, &firsts, &n);
 
 	if (r < 0)
 		return r;
-	if (n == 0)
+	if (from == 0 && n == 0)
 		return RLOG_SCRUB_END;
-	if (s->next < firsts[0]) { /* a pass begins, or retention was faster */
-		s->next = firsts[0];
-		s->adrift = true;
-	}
+	begin_at(s, from ? from : firsts[0]);
 	if (s->next > until)
 		return RLOG_SCRUB_END;
 	if (!listed(firsts, n, s->next)) {
-		later = later_than(firsts, n, s->next);
+		at = s->next;
+		later = later_than(firsts, n, at);
 		skip_to(s, later, until);
 		return damage(ret_damage, at, at, later ? later - 1 : 0, 0, "records are missing between segments");
 	}
@@ -255,7 +263,7 @@ static int pass_end(struct rlog_scrub *s)
 	return RLOG_SCRUB_END;
 }
 
-int rlog_scrub_step(struct rlog_scrub *s, leash_seq until, uint64_t bytes_max, uint64_t *ret_bytes,
+int rlog_scrub_step(struct rlog_scrub *s, leash_seq from, leash_seq until, uint64_t bytes_max, uint64_t *ret_bytes,
 	struct rlog_damage *ret_damage)
 {
 	int r = 0;
@@ -264,7 +272,7 @@ int rlog_scrub_step(struct rlog_scrub *s, leash_seq until, uint64_t bytes_max, u
 	if (s->next > until)
 		return pass_end(s);
 	if (s->first == 0)
-		r = seg_find(s, until, ret_bytes, ret_damage);
+		r = seg_find(s, from, until, ret_bytes, ret_damage);
 	while (r == 0 && s->first > 0 && s->next <= until && *ret_bytes < MAX2(bytes_max, (uint64_t)1))
 		r = one_record(s, until, ret_bytes, ret_damage);
 	return r == RLOG_SCRUB_END ? pass_end(s) : r;

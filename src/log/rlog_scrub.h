@@ -7,7 +7,7 @@
  * know that none began before and ended after a step, else it throws the step's outcome away and calls
  * rlog_scrub_restart().
  *
- * Only records up to a bound that the caller names are looked at; what lies behind them (zeroes, a batch under way) is
+ * Only records within bounds that the caller names are looked at; what lies behind them (zeroes, a batch under way) is
  * nobody's loss. A digest is a function of its segment and is not looked at.
  */
 #ifndef LEASH_LOG_RLOG_SCRUB_H
@@ -36,11 +36,13 @@ void rlog_scrub_free(struct rlog_scrub *s); /* NULL is fine */
 void rlog_scrub_restart(struct rlog_scrub *s);
 
 /*
- * Verifies records up to @until (all of them durable), about @bytes_max bytes (at least one record). *ret_bytes is what
- * was read, set always. 0: there is more; enum rlog_scrub_outcome; negative errno: nothing is known about what could not
+ * Verifies the records @from to @until (all of them durable), about @bytes_max bytes (at least one record). *ret_bytes is
+ * what was read, set always. @from: the log's first; 0: not known (retention is under way), then a segment that is missing
+ * before all others passes for removed. Damage before the log's first record of now, asked for after the step, is retention
+ * that was faster: the caller drops it. 0: there is more; enum rlog_scrub_outcome; negative errno: nothing is known about what could not
  * be read for want of memory or descriptors (what the device cannot read is damage), the next step tries again.
  */
-int rlog_scrub_step(struct rlog_scrub *s, leash_seq until, uint64_t bytes_max, uint64_t *ret_bytes,
+int rlog_scrub_step(struct rlog_scrub *s, leash_seq from, leash_seq until, uint64_t bytes_max, uint64_t *ret_bytes,
 	struct rlog_damage *ret_damage) _must_check_;
 
 struct rlog_scrub_at rlog_scrub_at(const struct rlog_scrub *s);

@@ -1,7 +1,8 @@
 /*
  * Events of a node that operators may meet, one function each, with a MESSAGE_ID and fields (LEASH_EPOCH, LEASH_PEER,
  * LEASH_SEQ, LEASH_REASON; engine and node are common fields). Those of the state machine all come through
- * diag_note(), one MESSAGE_ID for each enum rep_note_kind. Any thread; what may repeat quickly is bounded.
+ * diag_note(), one MESSAGE_ID for each enum rep_note_kind. Any thread; what may repeat quickly is bounded. Each id has an
+ * entry in data/leash.catalog.
  */
 #ifndef LEASH_NODE_DIAG_NODE_H
 #define LEASH_NODE_DIAG_NODE_H
@@ -44,6 +45,9 @@
 #define DIAG_ID_LOG_PROBLEM "79cdd7d075dd5b309a2c5816d6135c78"
 #define DIAG_ID_LOG_FAILED "b5c34a6e4cff5e8e885e4f2e9f3cad43"
 #define DIAG_ID_DISK_SICK "94c414c82c2e5a54ac96a91101bc2c15"
+#define DIAG_ID_DISK_FULL "e7f63e7e08bc4d99883b16df2483d319"
+#define DIAG_ID_DISK_ROOM "552e639e71c24b7da13be6baea0a381f"
+#define DIAG_ID_STARTED "90dc970850cf465fa57955e5f45ff109"
 #define DIAG_ID_DISK_WELL "d755be0e54ef50229b72ede5973088b1"
 #define DIAG_ID_RESIGNED "e1ab515002665ce0bce58304dfa7e597"
 #define DIAG_ID_DAMAGE_FOUND "2b88491b8b6acaa0c173b15e2bd98665"
@@ -51,7 +55,8 @@
 #define DIAG_ID_REPAIR_FAILED "524249604e7441e0809b68d0518f851e"
 #define DIAG_ID_DORMANT "bf83bc8287a64b509bdd05e0ac13f8d6"
 
-void diag_note(const struct rep_note *note);
+/* @self: this node's name. @set: the in-sync set as known now. */
+void diag_note(const struct rep_note *note, const char *self, const struct rep_insync *set);
 
 void diag_etcd_away(const char *why);
 void diag_etcd_back(void);
@@ -69,6 +74,10 @@ void diag_log_problem(const char *text);
 void diag_log_failed(const char *text);
 void diag_disk_sick(uint64_t stuck_ms, bool primary);
 void diag_disk_well(void);
+void diag_disk_full(void);
+void diag_disk_room(void);
+/* Listening at @address, with records @start..@end. */
+void diag_started(const char *self, const char *engine, const char *address, leash_seq start, leash_seq end);
 void diag_resigned(const char *why);
 
 #endif

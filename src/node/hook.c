@@ -125,7 +125,7 @@ static void run(struct hook *h)
 	r = strpbrk(h->command, "|&;<>()$`\\\"'*?[]#~=%!{}") ? run_shell(h->command, args, &pid) :
 							     run_words(h->command, args, &pid);
 	if (r) {
-		diag(LOG_WARNING, "Cannot run on_role_change \"%s\": %s; going on.", h->command, strerror(r));
+		diag(LOG_WARNING, "cannot run on_role_change \"%s\": %s; going on", h->command, strerror(r));
 		return;
 	}
 	h->pid = pid;
@@ -137,9 +137,9 @@ static void ended(struct hook *h, int status)
 	h->pid = 0;
 	(void)event_del(h->ev_timeout);
 	if (WIFSIGNALED(status))
-		diag(LOG_WARNING, "on_role_change was ended by signal %d; going on.", WTERMSIG(status));
+		diag(LOG_WARNING, "on_role_change was ended by signal %d; going on", WTERMSIG(status));
 	else if (WEXITSTATUS(status))
-		diag(LOG_WARNING, "on_role_change ended with status %d; going on.", WEXITSTATUS(status));
+		diag(LOG_WARNING, "on_role_change ended with status %d; going on", WEXITSTATUS(status));
 	if (h->due)
 		run(h);
 }
@@ -159,7 +159,7 @@ static void on_timeout(evutil_socket_t fd _unused_, short what _unused_, void *c
 
 	if (!h->pid)
 		return;
-	diag(LOG_WARNING, "on_role_change takes more than %d s and is killed.", HOOK_TIMEOUT_S);
+	diag(LOG_WARNING, "on_role_change takes more than %d s and is killed", HOOK_TIMEOUT_S);
 	(void)kill(-h->pid, SIGKILL); /* its end is told by SIGCHLD */
 }
 

@@ -157,6 +157,7 @@ static void dispatch(struct logthread *lt, struct lt_done *d)
 	case LT_D_DAMAGE: o->damage(o->ctx, &d->damage); break;
 	case LT_D_REBUILD: o->rebuild(o->ctx, d->outcome, d->seq, &d->taken); break;
 	case LT_D_PROBLEM: o->problem(o->ctx, d->text); break;
+	case LT_D_SPACE: o->space(o->ctx, d->full); break;
 	case LT_D_FAILED: o->failed(o->ctx, d->text); break;
 	case LT_D_READ:
 		if (d->read->fn)
@@ -330,6 +331,11 @@ void logthread_retain(struct logthread *lt, leash_seq keep_from)
 	give(lt, c);
 }
 
+void lt_refresh(struct logthread *lt)
+{
+	give(lt, cmd_new(LT_REFRESH, 0));
+}
+
 void logthread_set_retention(struct logthread *lt, uint64_t retention_bytes, uint64_t retention_time_ns)
 {
 	lt->conf.retention_bytes = retention_bytes;
@@ -353,8 +359,24 @@ void lt_cut_begin(struct logthread *lt)
 	(void)__atomic_add_fetch(&lt->cuts, 1, __ATOMIC_SEQ_CST);
 }
 
+void lt_retain_begin(struct logthread *lt)
+{
+	__atomic_store_n(&lt->start, 0, __ATOMIC_SEQ_CST);
+}
+
+void lt_retain_end(struct logthread *lt)
+{
+	__atomic_store_n(&lt->start, rlog_start(lt->w.log), __ATOMIC_SEQ_CST);
+}
+
+leash_seq lt_start(const struct logthread *lt)
+{
+	return __atomic_load_n(&lt->start, __ATOMIC_SEQ_CST);
+}
+
 void lt_cut_end(struct logthread *lt)
 {
+	lt_retain_end(lt);
 	__atomic_store_n(&lt->durable, rlog_durable(lt->w.log), __ATOMIC_RELEASE);
 	(void)__atomic_add_fetch(&lt->cuts, 1, __ATOMIC_SEQ_CST);
 }
@@ -426,6 +448,7 @@ int logthread_new(const struct logthread_conf *conf, struct rlog *log, const str
 	lt->w.last_append_ns = clk_boot_ns();
 	lt->scrub_rate = conf->scrub_rate;
 	lt->durable = rlog_durable(log);
+	lt->start = rlog_start(log);
 	r = lt_threads_start(lt, base);
 	if (r < 0) {
 		free_memory(lt);

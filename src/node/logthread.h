@@ -54,6 +54,7 @@ struct logthread_ops {
 	 */
 	void (*rebuild)(void *ctx, int outcome, leash_seq need, const struct rlog_rebuilt *taken);
 	void (*problem)(void *ctx, const char *text); /* for the operator; leash goes on */
+	void (*space)(void *ctx, bool full); /* on change: there is room on disk for the next segment, or none */
 	void (*failed)(void *ctx, const char *text);  /* the process must end (74) */
 };
 

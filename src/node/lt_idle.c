@@ -3,6 +3,8 @@
  */
 #include "node/lt_int.h"
 
+#include <errno.h>
+
 #include "base/clk.h"
 
 /* ------------------------------------------------------------------------------------------------------------- mark */
@@ -48,15 +50,22 @@ uint64_t lt_room(struct logthread *lt)
 	return info.bytes > info.used_bytes ? info.bytes - info.used_bytes : 0;
 }
 
+static void post_space(struct logthread *lt, bool full)
+{
+	struct lt_done *d = calloc(1, sizeof *d);
+
+	must(d);
+	d->kind = LT_D_SPACE;
+	d->full = full;
+	lt_post(lt, d);
+}
+
 static void tell_full(struct logthread *lt, bool full)
 {
 	if (lt->w.spare_full == full)
 		return;
 	lt->w.spare_full = full;
-	if (full)
-		lt_problem(lt, "no room on disk for the next segment of the log: appends end when this one is full");
-	else
-		lt_problem(lt, "there is room on disk again");
+	post_space(lt, full);
 	(void)pthread_mutex_lock(&lt->lock);
 	lt->stats.full = full;
 	(void)pthread_mutex_unlock(&lt->lock);
@@ -185,6 +194,24 @@ static void post_trimmed(struct logthread *lt)
 	lt_post(lt, d);
 }
 
+void lt_do_refresh(struct logthread *lt)
+{
+	unsigned rotten = 0;
+	int r;
+
+	lt_op_begin(lt);
+	r = rlog_refresh(lt->w.log, &rotten);
+	lt_op_end(lt);
+	if (r == -EIO)
+		lt_fail(lt, "writing the metadata or the mark anew", r);
+	if (r == RLOG_E_FULL)
+		lt_problem(lt, "the metadata or the mark on disk is damaged, and there is no room to write it anew: trying again");
+	if (rotten & RLOG_ROTTEN_META)
+		lt_problem(lt, "the metadata on disk was damaged: written anew from memory, the old bytes are kept in damaged/");
+	if (rotten & RLOG_ROTTEN_MARK)
+		lt_problem(lt, "the mark on disk was damaged: written anew from memory, the old bytes are kept in damaged/");
+}
+
 void lt_do_retain(struct logthread *lt, const struct lt_cmd *c)
 {
 	leash_seq start = rlog_start(lt->w.log), keep;
@@ -196,7 +223,9 @@ void lt_do_retain(struct logthread *lt, const struct lt_cmd *c)
 	if (keep <= start)
 		return;
 	lt_op_begin(lt);
+	lt_retain_begin(lt);
 	r = rlog_retain(lt->w.log, keep);
+	lt_retain_end(lt);
 	lt_op_end(lt);
 	if (r < 0)
 		lt_fail(lt, "removing old segments", r);

@@ -22,7 +22,7 @@
 #define LT_DAMAGE_MAX    64                     /* stretches; of more the lowest are remembered */
 #define LT_PREPARE_BYTES (1u << 20)            /* of the next segment, between two groups */
 
-enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN, LT_REBUILD };
+enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN, LT_REBUILD, LT_REFRESH };
 
 struct lt_cmd {
 	struct lt_cmd *next;
@@ -42,13 +42,14 @@ struct lt_queue {
 };
 
 enum lt_done_kind { LT_D_DURABLE, LT_D_CUT, LT_D_META, LT_D_FULL, LT_D_TRIMMED, LT_D_INCARNATION, LT_D_PROBLEM,
-	LT_D_FAILED, LT_D_READ, LT_D_DAMAGE, LT_D_REBUILD };
+	LT_D_SPACE, LT_D_FAILED, LT_D_READ, LT_D_DAMAGE, LT_D_REBUILD };
 
 struct lt_done {
 	struct lt_done *next;
 	enum lt_done_kind kind;
 	leash_seq seq;
 	struct leash_chain chain;
+	bool full; /* LT_D_SPACE */
 	uint64_t ticket, room_bytes;
 	leash_id incarnation;
 	struct logthread_read *read;
@@ -110,6 +111,7 @@ struct logthread {
 	uint64_t op_began_ns;         /* atomic; 0: no operation in progress */
 	uint64_t cuts;                /* atomic: rises before and after each cut, reset, setting aside: odd = under way */
 	leash_seq durable;            /* atomic: of the log, for the scrub */
+	leash_seq start;              /* atomic: of the log, for the scrub; 0: retention is removing segments */
 	struct lt_writer w;
 };
 
@@ -120,6 +122,10 @@ void lt_op_end(struct logthread *lt);
 /* What readers and the scrub see between a pair of these means nothing. */
 void lt_cut_begin(struct logthread *lt);
 void lt_cut_end(struct logthread *lt);
+/* Segments are removed only in between: what is missing otherwise is damage. */
+void lt_retain_begin(struct logthread *lt);
+void lt_retain_end(struct logthread *lt);
+leash_seq lt_start(const struct logthread *lt); /* 0: in between */
 uint64_t lt_cuts(const struct logthread *lt);
 
 void lt_damaged(struct logthread *lt, const struct rlog_damage *d); /* found by a reading thread */
@@ -157,6 +163,8 @@ void lt_do_meta(struct logthread *lt, struct lt_cmd *c);
 uint64_t lt_idle(struct logthread *lt);
 void lt_maybe_mark(struct logthread *lt, bool idle);
 void lt_do_retain(struct logthread *lt, const struct lt_cmd *c);
+void lt_do_refresh(struct logthread *lt); /* the small files, at the end of a pass of the scrub */
+void lt_refresh(struct logthread *lt);    /* asks for it; any thread */
 uint64_t lt_room(struct logthread *lt);
 
 /* lt_rebuild.c */

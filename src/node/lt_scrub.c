@@ -2,8 +2,9 @@
  * The scrubbing thread: one bounded step of rlog_scrub, then as long a sleep as the rate asks for. It has descriptors of
  * its own and takes no lock that is held over I/O, so the writing and the reading thread do not notice it.
  *
- * At the end of a pass it rests as long as reading LT_SCRUB_REST_BYTES would take at this rate: a small log is not
- * read for ever. A pass that met damage rests likewise and tells it again, should it still be there.
+ * At the end of a pass the writing thread looks at metadata and mark, and this one rests as long as reading
+ * LT_SCRUB_REST_BYTES would take at this rate: a small log is not read for ever. A pass that met damage rests likewise and
+ * tells it again, should it still be there.
  */
 #include "node/lt_int.h"
 
@@ -72,6 +73,14 @@ static void note(struct logthread *lt, const struct rlog_scrub *s, int outcome)
 	(void)pthread_mutex_unlock(&lt->lock);
 }
 
+/* False: retention has removed it meanwhile, or is about to. */
+static bool still_kept(const struct logthread *lt, const struct rlog_damage *d)
+{
+	leash_seq start = lt_start(lt);
+
+	return start && d->first >= start;
+}
+
 /* One step, thrown away when the log was cut meanwhile. How long to rest then; UINT64_MAX: until the rate changes. */
 uint64_t lt_scrub_step(struct logthread *lt, struct rlog_scrub *s, uint64_t *cuts)
 {
@@ -86,15 +95,19 @@ uint64_t lt_scrub_step(struct logthread *lt, struct rlog_scrub *s, uint64_t *cut
 	if (now != *cuts)
 		rlog_scrub_restart(s);
 	*cuts = now;
-	r = rlog_scrub_step(s, __atomic_load_n(&lt->durable, __ATOMIC_ACQUIRE),
+	r = rlog_scrub_step(s, lt_start(lt), __atomic_load_n(&lt->durable, __ATOMIC_ACQUIRE),
 		MIN2(rate / SCRUB_STEPS_PER_S + 1, (uint64_t)LT_SCRUB_STEP_BYTES), &bytes, &d);
 	if (lt_cuts(lt) != now)
 		return LT_MARK_NS;
+	if (r == RLOG_SCRUB_DAMAGED && !still_kept(lt, &d))
+		r = 0;
 	note(lt, s, r);
 	if (r == RLOG_SCRUB_DAMAGED)
 		lt_damaged(lt, &d);
-	if (r == RLOG_SCRUB_END)
+	if (r == RLOG_SCRUB_END) {
+		lt_refresh(lt);
 		return ns_for(LT_SCRUB_REST_BYTES, rate);
+	}
 	return r < 0 ? SCRUB_AGAIN_NS : ns_for(bytes, rate);
 }
 

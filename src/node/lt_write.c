@@ -280,6 +280,7 @@ static void do_one(struct logthread *lt, struct lt_cmd *c)
 	case LT_SET_ASIDE: do_set_aside(lt, c); return;
 	case LT_RETAIN: lt_do_retain(lt, c); break;
 	case LT_REBUILD: lt_do_rebuild(lt, c); break;
+	case LT_REFRESH: lt_do_refresh(lt); break;
 	case LT_APPEND: break;
 	}
 	lt_cmd_free(c);

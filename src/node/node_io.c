@@ -166,10 +166,12 @@ static void io_changed(void *ctx)
 static void io_note(void *ctx, const struct rep_note *note)
 {
 	struct node *n = ctx;
+	struct rep_status s;
 
 	if (n->dead)
 		return;
-	diag_note(note);
+	rep_status(drv_rep(n->drv), clk_boot_ns(), &s);
+	diag_note(note, n->conf.node, &s.members);
 	node_admin_note(n, note);
 	if (note->kind == REP_NOTE_FOREIGN || note->kind == REP_NOTE_MISCONFIGURED)
 		node_fatal(n, 78);
@@ -267,6 +269,15 @@ static void lt_problem_is(void *ctx, const char *text)
 	diag_log_problem(text);
 }
 
+static void lt_space(void *ctx, bool full)
+{
+	(void)ctx;
+	if (full)
+		diag_disk_full();
+	else
+		diag_disk_room();
+}
+
 static void lt_failed(void *ctx, const char *text)
 {
 	diag_log_failed(text);
@@ -275,7 +286,8 @@ static void lt_failed(void *ctx, const char *text)
 
 const struct logthread_ops node_lt_ops = { .durable = lt_durable, .room = lt_room_is, .cut_done = lt_cut_done,
 	.meta_done = lt_meta_done, .disk_full = lt_disk_full, .trimmed = lt_trimmed, .incarnation = lt_incarnation,
-	.damage = lt_damage, .rebuild = lt_rebuild, .problem = lt_problem_is, .failed = lt_failed };
+	.damage = lt_damage, .rebuild = lt_rebuild, .problem = lt_problem_is,
+	.space = lt_space, .failed = lt_failed };
 
 /* ------------------------------------------------------------------------------------------- the control plane tells */
 

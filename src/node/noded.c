@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -22,6 +21,7 @@
 #include "base/ids.h"
 #include "base/notify.h"
 #include "config.h"
+#include "node/diag_node.h"
 #include "node/hook.h"
 #include "node/net.h"
 #include "node/settings.h"
@@ -36,7 +36,6 @@
 #define BATCH_BYTES     (1u << 20)
 #define RESERVE_BYTES   (16u << 20)
 #define HEARTBEAT_MAX_MS 100            /* the commit index reaches idle secondaries within this */
-#define PASSWORD_MAX    4096
 
 struct noded {
 	int argc;
@@ -72,7 +71,7 @@ static void print_errors(const struct conf_errors *errors)
 	for (size_t i = 0; i < errors->n; i++)
 		diag(LOG_ERR, "%s", errors->text[i]);
 	if (errors->more)
-		diag(LOG_ERR, "... and %zu more errors.", errors->more);
+		diag(LOG_ERR, "... and %zu more errors", errors->more);
 }
 
 static int print_help(void)
@@ -147,20 +146,20 @@ static int make_paths(struct noded *d)
 	int r;
 
 	d->data_dir = s->data_dir ? strdup(s->data_dir) : join("/var/lib/leash", d->name);
-	d->runtime_dir = s->runtime_dir ? strdup(s->runtime_dir) : join("/run/leash", d->name);
+	d->runtime_dir = settings_runtime_dir(s, d->name);
 	d->lease_file = d->runtime_dir ? join(d->runtime_dir, "lease") : NULL;
 	d->control_path = d->runtime_dir ? join(d->runtime_dir, "control.sock") : NULL;
 	if (!d->data_dir || !d->lease_file || !d->control_path)
 		return 1;
 	r = make_dirs(d->runtime_dir, 0750);
 	if (r) {
-		diag(LOG_ERR, "Cannot make the directory \"%s\" for the control socket: %s; see runtime_dir.",
+		diag(LOG_ERR, "cannot make the directory \"%s\" for the control socket: %s; see runtime_dir",
 			d->runtime_dir, strerror(-r));
 		return 1;
 	}
 	r = make_dirs(d->data_dir, 0700);
 	if (r || access(d->data_dir, R_OK | W_OK | X_OK) < 0) {
-		diag(LOG_ERR, "Cannot use the data directory \"%s\": %s; it must belong to the user of this service.",
+		diag(LOG_ERR, "cannot use the data directory \"%s\": %s; it must belong to the user of this service",
 			d->data_dir, strerror(r ? -r : errno));
 		return 1;
 	}
@@ -169,21 +168,12 @@ static int make_paths(struct noded *d)
 
 static int read_password(struct noded *d)
 {
-	const char *path = d->settings.etcd_password_file;
-	_cleanup_(closep) int fd = -1;
-	ssize_t n;
+	int r = settings_password(&d->settings, &d->password);
 
-	if (!path)
+	if (r == 0)
 		return 0;
-	d->password = calloc(1, PASSWORD_MAX + 1);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd >= 0 && d->password ? read(fd, d->password, PASSWORD_MAX) : -1;
-	if (n < 0) {
-		diag(LOG_ERR, "Cannot read etcd_password_file \"%s\": %s.", path, strerror(errno));
-		return EX_CONFIG;
-	}
-	d->password[strcspn(d->password, "\r\n")] = '\0';
-	return 0;
+	diag(LOG_ERR, "cannot read etcd_password_file \"%s\": %s", d->settings.etcd_password_file, strerror(-r));
+	return EX_CONFIG;
 }
 
 /* ----------------------------------------------------------------------------------------------------------- status */
@@ -277,7 +267,7 @@ static void apply(struct noded *d, struct settings *fresh)
 	node_set_scrub_rate(d->node, s->scrub_rate);
 	diag_set_level(s->log.level);
 	if (hook_set(d->hook, s->on_role_change))
-		diag(LOG_WARNING, "No memory for the new on_role_change; the old one stays.");
+		diag(LOG_WARNING, "no memory for the new on_role_change; the old one stays");
 }
 
 static bool on_reload(void *ctx, struct buf *ret_text)
@@ -304,7 +294,7 @@ static bool on_reload(void *ctx, struct buf *ret_text)
 	conf_free(&settings_desc, &fresh);
 	(void)!buf_printf(ret_text, n ? "changed: %.*s" : "nothing has changed", (int)buf_len(&what),
 		buf_len(&what) ? (char *)buf_head(&what) : ""); /* told below, too */
-	diag(LOG_INFO, "Configuration read again; %.*s.", (int)buf_len(ret_text), (char *)buf_head(ret_text));
+	diag(LOG_INFO, "configuration read again: %.*s", (int)buf_len(ret_text), (char *)buf_head(ret_text));
 	buf_deinit(&what);
 	return true;
 }
@@ -326,7 +316,7 @@ static void on_signal(evutil_socket_t sig, short what _unused_, void *ctx)
 	struct noded *d = ctx;
 
 	if (d->stopping) {
-		diag(LOG_WARNING, "Second signal %d: ending at once, without a hand-over.", (int)sig);
+		diag(LOG_WARNING, "second signal %d: ending at once, without a hand-over", (int)sig);
 		end(d, 0);
 		return;
 	}
@@ -427,15 +417,15 @@ static int make_listener(struct noded *d)
 	if (r == NOTIFY_E_NONE) {
 		r = net_bind(d->net, &d->settings.listen, d->address, reason);
 		if (r)
-			diag(LOG_ERR, "%s.", reason);
+			diag(LOG_ERR, "%s", reason);
 		return r ? 1 : 0;
 	}
 	if (r || net_adopt(d->net, fd, d->address)) {
-		diag(LOG_ERR, "The inherited socket \"listen\" is no listening TCP socket.");
+		diag(LOG_ERR, "the inherited socket \"listen\" is no listening TCP socket");
 		return EX_CONFIG;
 	}
 	if (!same_address(&d->settings.listen, d->address)) {
-		diag(LOG_ERR, "listen is not the address of the inherited socket, %s; leave one of them out.",
+		diag(LOG_ERR, "listen is not the address of the inherited socket, %s; leave one of them out",
 			d->address);
 		return EX_CONFIG;
 	}
@@ -453,7 +443,7 @@ static int make_control(struct noded *d)
 	}
 	r = net_bind_control(d->net, d->control_path, reason);
 	if (r)
-		diag(LOG_ERR, "%s.", reason);
+		diag(LOG_ERR, "%s", reason);
 	return r ? 1 : 0;
 }
 
@@ -514,7 +504,7 @@ static int make_node(struct noded *d)
 	net_callbacks(d->net, &callbacks);
 	r = node_new(&conf, d->base, &callbacks, &d->node, reason);
 	if (r) {
-		diag(LOG_ERR, "Cannot start: %s.", reason[0] ? reason : strerror(r < 0 ? -r : EIO));
+		diag(LOG_ERR, "cannot start: %s", reason[0] ? reason : strerror(r < 0 ? -r : EIO));
 		return node_exit_status(r);
 	}
 	net_attach(d->net, d->node);
@@ -534,6 +524,7 @@ static int start(struct noded *d)
 {
 	struct timeval tv;
 	char bound[LEASH_ADDR_MAX + 1];
+	struct rep_status s;
 	int r = make_events(d);
 
 	if (r == 0)
@@ -541,7 +532,7 @@ static int start(struct noded *d)
 	if (r == 0)
 		r = hook_set(d->hook, d->settings.on_role_change);
 	if (r) {
-		diag(LOG_ERR, "Cannot start: %s.", strerror(-r));
+		diag(LOG_ERR, "cannot start: %s", strerror(-r));
 		return 1;
 	}
 	r = make_listener(d);
@@ -558,10 +549,11 @@ static int start(struct noded *d)
 	if (r == 0)
 		r = node_start(d->node);
 	if (r) {
-		diag(LOG_ERR, "Cannot listen on %s: %s.", bound, strerror(-r));
+		diag(LOG_ERR, "cannot listen on %s: %s", bound, strerror(-r));
 		return 1;
 	}
-	diag(LOG_INFO, "Node \"%s\" of engine \"%s\" listens on %s.", d->name, d->settings.engine, bound);
+	node_rep_status(d->node, &s);
+	diag_started(d->name, d->settings.engine, bound, s.log_start, s.log_end);
 	if (notify_watchdog(&d->watchdog_ns)) {
 		tv = (struct timeval){ .tv_sec = (time_t)(d->watchdog_ns / NS_PER_S),
 			.tv_usec = (suseconds_t)(d->watchdog_ns % NS_PER_S / NS_PER_US) };
@@ -616,7 +608,7 @@ static int run(struct noded *d)
 	int r = notify_fds_init(&d->fds);
 
 	if (r) {
-		diag(LOG_ERR, "Cannot take the inherited sockets: %s.", strerror(-r));
+		diag(LOG_ERR, "cannot take the inherited sockets: %s", strerror(-r));
 		return 1;
 	}
 	r = make_paths(d);

@@ -1,9 +1,15 @@
 #include "node/settings.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "base/clk.h"
 #include "replica/rep.h"
+
+#define PASSWORD_MAX 4096 /* bytes of the file that are read */
 
 #define KiB UINT64_C(1024)
 #define MiB (1024 * KiB)
@@ -165,3 +171,33 @@ const struct conf_desc settings_desc = {
 	.operands = 1,
 	.check = check,
 };
+
+char *settings_runtime_dir(const struct settings *s, const char *name)
+{
+	char *path;
+
+	if (s->runtime_dir)
+		return strdup(s->runtime_dir);
+	return asprintf(&path, "/run/leash/%s", name) < 0 ? NULL : path;
+}
+
+int settings_password(const struct settings *s, char **ret_password)
+{
+	_cleanup_(closep) int fd = -1;
+	_cleanup_(freep) char *text = NULL;
+	ssize_t n;
+
+	*ret_password = NULL;
+	if (!s->etcd_password_file)
+		return 0;
+	text = calloc(1, PASSWORD_MAX + 1);
+	if (!text)
+		return -ENOMEM;
+	fd = open(s->etcd_password_file, O_RDONLY | O_CLOEXEC);
+	n = fd >= 0 ? read(fd, text, PASSWORD_MAX) : -1;
+	if (n < 0)
+		return -errno;
+	text[strcspn(text, "\r\n")] = '\0';
+	*ret_password = TAKE(text);
+	return 0;
+}

@@ -27,4 +27,10 @@ extern const struct conf_desc settings_desc;
 /* Bytes of memory that one remembered id takes (design R14). */
 #define SETTINGS_ID_BYTES 64
 
+/* The directory of control socket and lease file: as configured, or by the node's name. NULL: out of memory. */
+char *settings_runtime_dir(const struct settings *s, const char *name) _must_check_;
+
+/* The first line of etcd_password_file; NULL in *@ret_password when there is none to read. 0, negative errno. */
+int settings_password(const struct settings *s, char **ret_password) _must_check_;
+
 #endif

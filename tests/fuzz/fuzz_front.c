@@ -293,10 +293,10 @@ static void hand_over(struct world *w)
 	struct buf saved = BUF_NULL;
 	int r;
 
-	front_client_quiesce(w->c);
+	front_client_pause(w->c);
 	settle(w);
 	r = front_client_quiet(w->c) ? front_client_save(w->c, w->now_ns, &saved) : -EBUSY;
-	must(r == 0 || r == -EMSGSIZE);
+	must(r == 0 || r == -ECANCELED);
 	if (r == 0) {
 		connect_client(w);
 		r = front_client_load(w->c, (struct bytes){ buf_head(&saved), buf_len(&saved) });
@@ -424,7 +424,7 @@ static void try_saved(struct bytes in)
 	must(r == 0);
 	connect_client(&w);
 	r = front_client_load(w.c, in);
-	must(r == 0 || r == -EINVAL);
+	must(r == 0 || r == -EINVAL || r == -ENOENT);
 	if (r == 0) {
 		settle(&w);
 		front_client_eof(w.c);

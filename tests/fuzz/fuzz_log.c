@@ -159,7 +159,7 @@ static void on_problem(const struct rlog_damage *d, void *arg)
 	(*n)++;
 }
 
-static void scrub(leash_seq until)
+static void scrub(leash_seq from, leash_seq until)
 {
 	struct rlog_scrub *s;
 	struct rlog_damage d;
@@ -168,7 +168,7 @@ static void scrub(leash_seq until)
 
 	must(r == 0);
 	do {
-		r = rlog_scrub_step(s, until, 1000, &bytes, &d);
+		r = rlog_scrub_step(s, from, until, 1000, &bytes, &d);
 		must(r == 0 || r == RLOG_SCRUB_END || r == RLOG_SCRUB_DAMAGED);
 		must(r != RLOG_SCRUB_DAMAGED || (d.reason[0] && memchr(d.path, 0, sizeof d.path)));
 	} while (r != RLOG_SCRUB_END && ++steps < SCRUB_STEPS);
@@ -192,7 +192,7 @@ static void look(struct rlog *l, const struct rlog_state *st, bool owes)
 	if (n == 0 && !st->damaged && !w.sealed)
 		must(good == st->end + 1 - st->start);
 	if (st->start <= st->end && st->end - st->start < LOG_DISK_RECORDS_MAX)
-		scrub(st->end);
+		scrub(st->start, st->end);
 	r = rlog_identities(l, st->start, on_ident, &next);
 	must(r == 0 || r == RLOG_E_DAMAGED || r == RLOG_E_GONE);
 	for (size_t i = 0; i < rlog_segments(l); i++) {

@@ -10,6 +10,7 @@
 
 #include "front/front.h"
 #include "fuzz.h"
+#include "gateway/keep.h"
 #include "log_disk.h"
 #include "seeds_text.h"
 #include "wire/peer_data.h"
@@ -324,6 +325,87 @@ static void texts(void)
 	}
 }
 
+/* ------------------------------------------------------------------------------------------------- over a restart */
+
+static void text(struct enc *e, const char *s)
+{
+	enc_u32le(e, (uint32_t)strlen(s));
+	enc_bytes(e, s, strlen(s));
+}
+
+/* A client as src/front/save.c writes it, by @flags. */
+static size_t saved_client(uint8_t *to, size_t size, uint16_t flags, uint32_t n_replies, const char *input)
+{
+	struct enc e = enc_of(to, size);
+
+	enc_u8(&e, 2);
+	enc_u8(&e, (uint8_t)(2 + (n_replies & 1)));
+	enc_u16le(&e, flags);
+	enc_u64le(&e, 5);
+	enc_u64le(&e, 1000);
+	text(&e, "joe");
+	text(&e, "lib");
+	text(&e, "1.2");
+	text(&e, "a");
+	if (flags & 32) {
+		enc_u8(&e, 2);
+		enc_u32le(&e, 3);
+		enc_u64le(&e, 12);
+		text(&e, "XADD");
+	}
+	text(&e, "+OK\r\n");
+	enc_u32le(&e, n_replies);
+	for (uint32_t i = 0; i < n_replies; i++) {
+		enc_u8(&e, (uint8_t)i);
+		text(&e, i & 1 ? "" : "+PONG\r\n");
+		if (!(i & 1))
+			continue;
+		enc_u8(&e, 2);
+		enc_u64le(&e, 3);
+		enc_u64le(&e, 90);
+		enc_u64le(&e, 50);
+		text(&e, "a");
+	}
+	text(&e, input);
+	must(enc_len(&e));
+	return enc_len(&e);
+}
+
+static void seeds_saved(void)
+{
+	static const char *const inputs[] = { "", "PING\r\nPI", "*2\r\n$4\r\nECHO\r\n$3\r\nhi", "XADD a * f v\r\nXLEN a\r\n",
+		"XREAD BLOCK 100 STREAMS a 5-0\r\nPING\r\n" };
+	uint8_t bytes[1024];
+
+	for (uint16_t flags = 0; flags < 64; flags = (uint16_t)(flags ? 2 * flags : 1))
+		for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++)
+			put_kind("front", 2, 0, bytes, saved_client(bytes, sizeof bytes, flags, (uint32_t)i, inputs[i]));
+}
+
+static void seeds_keep(void)
+{
+	static struct kept_engine engines[] = {
+		{ .name = "engine", .target = { .cluster = 7, .epoch = 12, .node = "P1", .address = "127.0.0.1:8081", .run = 9,
+			.n_nodes = 2, .nodes = { { "P1", "127.0.0.1:8081" }, { "S1", "127.0.0.1:8082" } } } },
+		{ .name = "other" },
+	};
+	static struct kept_client clients[] = { { -1, 5, (uint8_t *)"state", 5 }, { -1, 6, NULL, 0 } };
+	const uint8_t sealed = 0x80;
+
+	for (size_t i = 0; i < 9; i++) {
+		struct keep k = { .engines = engines, .n_engines = i % 3, .clients = clients, .n_clients = i / 3 };
+		struct buf b = BUF_NULL;
+		int r = keep_encode(&k, &b);
+
+		must(r == 0);
+		put("keep", &sealed, 1, buf_head(&b), buf_len(&b));
+		buf_head(&b)[buf_len(&b) - 1] ^= 1;
+		put("keep", "", 1, buf_head(&b), buf_len(&b));
+		put("keep", &sealed, 1, buf_head(&b), buf_len(&b) / 2);
+		buf_deinit(&b);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 2) {
@@ -341,5 +423,7 @@ int main(int argc, char **argv)
 	buf_deinit(&frames);
 	logs();
 	texts();
+	seeds_saved();
+	seeds_keep();
 	return 0;
 }

@@ -4,7 +4,7 @@ NATS 2.12.1 and in "Protocol-Aware Recovery" (Alagappan et al., FAST'18).
 
     file   seg (a finished one), last (the one in use), dig, meta, mark
     how    bit (flipped), cut, empty, gone, zeroed (to the end), part (zeroes within), foreign (another node's file)
-    when   rest; running: segments are found by the scrub, the rest when it is started again
+    when   rest; running: found by the scrub; digests, which it does not read, when it is started again
     who    one node; two of three, at different places
 
 In the end the node is in sync and shows exactly what was acknowledged; on the way nothing wrong, ever. Outcomes, counted per
@@ -153,10 +153,10 @@ class Case:
             done = strike(self.rng, self.nodes, self.kind, self.how, self.other)
         else:
             done = strike(self.rng, self.nodes, self.kind, self.how, self.other)
-            if self.kind in ("seg", "last"):
+            if self.kind != "dig":
                 self.truth.append(20)
                 self.scrubbed()
-            else:
+            if self.kind not in ("seg", "last"):
                 self.stop()
         for n in self.nodes:
             if not n.running():
@@ -172,8 +172,10 @@ class Case:
             raise Failed("%s: after %s: %s; it says\n%s" % (self.name, done, e, "\n".join(
                 n.output()[self.seen[n]:][-2000:] for n in self.nodes)))
         for n in self.nodes:
-            if self.outcome(n) in ("repaired", "set aside"):
+            if self.outcome(n) in ("repaired", "set aside") and self.how != "gone":
                 assert os.listdir(os.path.join(n.dir, "damaged")), "%s: the evidence is kept" % self.name
+            if self.kind in ("meta", "mark") and self.when == "running":
+                assert self.outcome(n) == "went on", "%s: the scrub made it anew: %s" % (self.name, self.outcome(n))
         return [self.outcome(n) for n in self.nodes]
 
 

@@ -49,6 +49,7 @@ class History:
         self.path, self.name = path, name
         self.file = open(path, "w", encoding="ascii")
         self.conns = self.tags = 0
+        self.one_endpoint = None  # what is at the other end of every connection, over restarts; None: whichever process it is
         self._line("client %s%s" % (name, " in-order" if in_order else ""))
 
     def close(self):
@@ -71,7 +72,7 @@ class History:
 
     def endpoint(self, client):
         """The process at the other end: asked for, since the port outlives the process."""
-        return "%d:%s" % (client.sock.getpeername()[1], process_id(client))
+        return self.one_endpoint or "%d:%s" % (client.sock.getpeername()[1], process_id(client))
 
     def append(self, conn, name, value):
         """`name`: ident(), or "": none, then the value must be the only one of its kind."""

@@ -140,7 +140,7 @@ void simenv_timer(struct sim *s, struct timer *t)
 
 /* ------------------------------------------------------------------------------------------------------- the journal */
 
-void diag_note(const struct rep_note *note)
+void diag_note(const struct rep_note *note, const char *self _unused_, const struct rep_insync *set _unused_)
 {
 	struct simnode *n = running();
 	struct sim *s = sim_world;
@@ -199,6 +199,8 @@ void diag_disk_sick(uint64_t stuck_ms, bool primary)
 {
 	sim_say(sim_world, running()->i, "finds its disk stuck for %" PRIu64 " ms%s", stuck_ms, primary ? ", as primary" : "");
 }
+void diag_disk_full(void) { sim_say(sim_world, running()->i, "log: no room on disk for the next segment"); }
+void diag_disk_room(void) { sim_say(sim_world, running()->i, "log: there is room on disk again"); }
 void diag_disk_well(void) { sim_say(sim_world, running()->i, "finds its disk well again"); }
 void diag_resigned(const char *why) { sim_say(sim_world, running()->i, "gives its lease back: %s", why); }
 

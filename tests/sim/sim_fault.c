@@ -90,7 +90,8 @@ static void look_after_damage(struct sim *s)
 			n->acc.tampered &= n->damaged;
 			if (!n->damaged)
 				sim_say(s, i, "is whole again");
-			if (!n->damaged && n->renounced && n->renounced == n->acc.meta.incarnation)
+			if (!n->damaged && n->renounced && n->renounced == n->acc.meta.incarnation &&
+				rep_epoch(simnode_rep(n)) == n->renounced_to)
 				sim_broken(s, "%s lost what it had acknowledged, and goes on under the same incarnation", n->name);
 		}
 		well &= !n->damaged;

@@ -194,6 +194,7 @@ bool simfault_begin_image(struct sim *s, struct simnode *n, struct simnode *k)
 	before = n->acc.meta.incarnation;
 	sim_restore_image(s, n->name, w->image);
 	n->renounced = before == n->acc.meta.incarnation && n->acc.durable < s->committed_end ? n->acc.meta.incarnation : 0;
+	n->renounced_to = rep_epoch(simnode_rep(&s->nodes[sim_index(s, p)]));
 	simfault_end_later(s, F_RESTART, n->i, 20);
 	sim_image_free(w->image);
 	w->image = NULL;

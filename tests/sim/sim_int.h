@@ -95,6 +95,7 @@ struct simnode {
 
 	bool damaged;              /* its disk was damaged, and is not known yet to be whole again */
 	leash_id renounced;        /* under this one it acknowledged what it has lost: it must not be whole under it again */
+	leash_epoch renounced_to;  /* while this one lasts: only its primary knows what it acknowledged (B6) */
 	bool log_whole;            /* but its records are: only the metadata is not */
 	uint32_t slow_disk;        /* permille of the operations that take long */
 	uint64_t wipe_at_start;    /* the operator replaces the disk: meta was lost */

@@ -869,6 +869,30 @@ START_TEST(reads_begin_at_what_is_kept)
 }
 END_TEST
 
+/* Into another process: @saved is what the former wrote. */
+static void hand_over(struct buf *saved)
+{
+	buf_consume(saved, buf_len(saved));
+	front_client_pause(w.c);
+	run();
+	ck_assert(front_client_quiet(w.c));
+	ck_assert_int_eq(front_client_save(w.c, w.now_ns, saved), 0);
+	front_client_free(w.c);
+	connect_as(false);
+	ck_assert_int_eq(front_client_load(w.c, (struct bytes){ buf_head(saved), buf_len(saved) }), 0);
+	run();
+}
+
+/* Every beginning of @saved is refused. (Of a long one, some.) */
+static void beginnings_refused(const struct buf *saved)
+{
+	for (size_t i = 0; i < buf_len(saved); i += i > 500 && i + 500 < buf_len(saved) ? 9973 : 1) {
+		front_client_free(w.c);
+		connect_as(false);
+		ck_assert_int_eq(front_client_load(w.c, (struct bytes){ buf_head(saved), i }), -EINVAL);
+	}
+}
+
 START_TEST(saved_client_goes_on)
 {
 	struct buf saved = BUF_NULL;
@@ -877,7 +901,8 @@ START_TEST(saved_client_goes_on)
 	hears_part("proto\r\n:3");
 	w.manual = true;
 	say("XADD a * f 1\r\n");
-	front_client_quiesce(w.c);
+	ck_assert_int_eq(front_client_save(w.c, w.now_ns, &saved), -EBUSY);
+	front_client_pause(w.c);
 	ck_assert(!front_client_quiet(w.c));
 	ck_assert_int_eq(front_client_save(w.c, w.now_ns, &saved), -EBUSY);
 	complete(0);
@@ -890,12 +915,7 @@ START_TEST(saved_client_goes_on)
 	say("HELLO 3 SETNAME joe\r\nXREAD BLOCK 1000 STREAMS a $\r\nPING\r\nPI");
 	buf_consume(front_client_out(w.c), buf_len(front_client_out(w.c)) - 4);
 	pass(400);
-	front_client_quiesce(w.c);
-	ck_assert_int_eq(front_client_save(w.c, w.now_ns, &saved), 0);
-	front_client_free(w.c);
-	connect_as(false);
-	ck_assert_int_eq(front_client_load(w.c, (struct bytes){ buf_head(&saved), buf_len(&saved) }), 0);
-	run();
+	hand_over(&saved);
 	hears("*0\r\n");
 	say("NG\r\nCLIENT GETNAME\r\n");
 	pass(500);
@@ -903,11 +923,179 @@ START_TEST(saved_client_goes_on)
 	commit(&w.a, log_append(&w.a, &(struct rec_body){ 0 }, (struct bytes[]){ str("f"), str("2") }, 1));
 	run();
 	hears("%1\r\n$1\r\na\r\n*1\r\n" ENTRY("2", "f", "2") "+PONG\r\n+PONG\r\n$3\r\njoe\r\n");
-	for (size_t i = 0; i < buf_len(&saved); i++) {
-		front_client_free(w.c);
-		connect_as(false);
-		ck_assert_int_eq(front_client_load(w.c, (struct bytes){ buf_head(&saved), i }), -EINVAL);
+	beginnings_refused(&saved);
+	buf_deinit(&saved);
+}
+END_TEST
+
+/* What comes while it is paused waits for the next process. */
+START_TEST(paused_client_stays_as_it_is)
+{
+	struct buf saved = BUF_NULL;
+
+	say("XREAD BLOCK 0 STREAMS a $\r\n");
+	front_client_pause(w.c);
+	commit(&w.a, log_append(&w.a, &(struct rec_body){ 0 }, (struct bytes[]){ str("f"), str("1") }, 1));
+	run();
+	ck_assert(front_client_quiet(w.c));
+	hears("");
+	hand_over(&saved);
+	hears("*1\r\n*2\r\n$1\r\na\r\n*1\r\n" ENTRY("1", "f", "1"));
+	buf_deinit(&saved);
+}
+END_TEST
+
+/* Reads a large reply, handing the client over now and then; the same bytes as of one that was left in peace. */
+static void range_over_restarts(const char *command)
+{
+	struct buf *out = front_client_out(w.c), all = BUF_NULL, again = BUF_NULL, saved = BUF_NULL;
+	size_t n = 0;
+
+	say(command);
+	while (buf_len(out)) {
+		ck_assert_int_eq(buf_put(&all, buf_head(out), buf_len(out)), 0);
+		buf_consume(out, buf_len(out));
+		run();
 	}
+	say(command);
+	while (buf_len(out)) {
+		size_t piece = MIN2(buf_len(out), (size_t)300001);
+
+		ck_assert_int_eq(buf_put(&again, buf_head(out), piece), 0);
+		buf_consume(out, piece);
+		run();
+		if (++n % 3 == 0) {
+			hand_over(&saved);
+			out = front_client_out(w.c);
+		}
+	}
+	ck_assert_uint_gt(n, 5);
+	ck_assert_uint_eq(buf_len(&again), buf_len(&all));
+	ck_assert_mem_eq(buf_head(&again), buf_head(&all), buf_len(&all));
+	hears("");
+	buf_deinit(&all);
+	buf_deinit(&again);
+	buf_deinit(&saved);
+}
+
+START_TEST(large_replies_go_on)
+{
+	fill(10000);
+	range_over_restarts("XRANGE a - +\r\n");
+	range_over_restarts("XREVRANGE a + -\r\n");
+	range_over_restarts("XRANGE a - +\r\nXRANGE a 5 +\r\nXLEN a\r\nPING\r\n");
+	range_over_restarts("CLIENT REPLY SKIP\r\nXRANGE a - +\r\nXRANGE a 7 +\r\nPING\r\n");
+}
+END_TEST
+
+START_TEST(saved_in_the_midst_of_a_large_reply)
+{
+	struct buf saved = BUF_NULL;
+
+	fill(10000);
+	say("XRANGE a - +\r\nXRANGE a 5 +\r\nPING\r\n");
+	hand_over(&saved);
+	beginnings_refused(&saved);
+	front_client_free(w.c);
+	front_engine_remove(w.a.engine);
+	connect_as(false);
+	ck_assert_int_eq(front_client_load(w.c, (struct bytes){ buf_head(&saved), buf_len(&saved) }), -ENOENT);
+	buf_deinit(&saved);
+}
+END_TEST
+
+START_TEST(engine_that_goes_away_ends_a_large_reply)
+{
+	struct buf saved = BUF_NULL;
+	struct buf *out = front_client_out(w.c);
+
+	fill(10000);
+	say("XRANGE a - +\r\n");
+	ck_assert_uint_gt(buf_len(out), 0);
+	front_engine_remove(w.a.engine);
+	front_client_pause(w.c);
+	ck_assert_int_eq(front_client_save(w.c, w.now_ns, &saved), -ECANCELED);
+	front_client_free(w.c);
+
+	ck_assert_int_eq(front_engine_add(w.front, "a", &w.a, &w.a.engine), 0);
+	connect_as(false);
+	out = front_client_out(w.c);
+	commit(&w.a, w.a.end);
+	say("XRANGE a - +\r\n");
+	front_engine_remove(w.a.engine);
+	while (buf_len(out) && !front_client_closing(w.c)) {
+		buf_consume(out, buf_len(out));
+		run();
+	}
+	ck_assert(front_client_closing(w.c));
+	buf_deinit(&saved);
+}
+END_TEST
+
+/* State of a connection that no reply shows at once. */
+START_TEST(small_things_go_along)
+{
+	struct buf saved = BUF_NULL;
+
+	say("CLIENT ID\r\nCLIENT REPLY SKIP\r\n");
+	hears(":1\r\n");
+	hand_over(&saved);
+	say("PING\r\nCLIENT ID\r\n");
+	hears(":1\r\n");
+	say("CLIENT REPLY SKIP\r\nXREAD BLOCK 100 STREAMS a $\r\nPING\r\n");
+	hand_over(&saved);
+	pass(200);
+	hears("+PONG\r\n");
+	say("CLIENT REPLY OFF\r\nPING\r\n");
+	hand_over(&saved);
+	say("PING\r\nCLIENT REPLY ON\r\n");
+	hears("+OK\r\n");
+	say("QUIT\r\n");
+	hand_over(&saved);
+	ck_assert(front_client_closing(w.c));
+	hears("+OK\r\n");
+	buf_deinit(&saved);
+}
+END_TEST
+
+/* A held command has used up the SKIP before it. */
+START_TEST(held_command_stays_muted)
+{
+	struct buf saved = BUF_NULL;
+
+	w.manual = true;
+	say("XADD a * f 1\r\nCLIENT REPLY SKIP\r\nXLEN a\r\nPING\r\n");
+	front_client_pause(w.c);
+	complete(0);
+	run();
+	hand_over(&saved);
+	hears("$3\r\n1-0\r\n+PONG\r\n");
+	buf_deinit(&saved);
+}
+END_TEST
+
+START_TEST(dropped_command_goes_on_being_dropped)
+{
+	struct buf saved = BUF_NULL;
+	static char big[4 * RECORD_MAX];
+
+	memset(big, 'x', sizeof big - 1);
+	say("*5\r\n$4\r\nXADD\r\n$1\r\na\r\n$1\r\n*\r\n$1\r\nf\r\n$200000\r\nxxx");
+	for (int left = 200000 - 3; left > 0; left -= (int)MIN2((size_t)left, strlen(big))) {
+		char part[sizeof big];
+
+		(void)snprintf(part, sizeof part, "%.*s", left, big);
+		hand_over(&saved);
+		say(part);
+		hears("");
+	}
+	hand_over(&saved);
+	say("\r");
+	hand_over(&saved);
+	say("\nPING\r\n");
+	hears_part("-ERR command 'XADD' was larger than");
+	talk("PING\r\n", "+PONG\r\n");
+	beginnings_refused(&saved);
 	buf_deinit(&saved);
 }
 END_TEST
@@ -995,6 +1183,13 @@ UNIT_MAIN("front", {
 	tcase_add_test(tc, broken_stream_closes);
 	tcase_add_test(tc, reads_begin_at_what_is_kept);
 	tcase_add_test(tc, saved_client_goes_on);
+	tcase_add_test(tc, paused_client_stays_as_it_is);
+	tcase_add_test(tc, large_replies_go_on);
+	tcase_add_test(tc, saved_in_the_midst_of_a_large_reply);
+	tcase_add_test(tc, engine_that_goes_away_ends_a_large_reply);
+	tcase_add_test(tc, small_things_go_along);
+	tcase_add_test(tc, held_command_stays_muted);
+	tcase_add_test(tc, dropped_command_goes_on_being_dropped);
 	tcase_add_test(tc, engines_come_and_go);
 	tcase_add_test(tc, clients_are_bounded);
 	tcase_add_test(tc, timers_end_in_order);

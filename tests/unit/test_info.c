@@ -19,11 +19,19 @@ START_TEST(a_whole_answer)
 		"\"cluster\":\"00000000000000c1\",\"incarnation\":\"00000000000000a1\",\"run\":\"00000000000000b1\","
 		"\"promise\":8,\"below_min\":true,\"state_gone\":true,\"recovery\":4,\"insync_version\":30,"
 		"\"log\":{\"start\":3,\"end\":90,\"commit\":89,\"readable\":88,\"log_epoch\":7,\"log_matched\":60,\"last_epoch\":6},"
-		"\"insync\":{\"version\":31,\"recovery\":2,\"min_insync\":2,\"dedup_window\":1000},"
+		"\"serving\":true,\"etcd_reachable\":true,\"primary_address\":\"127.0.0.1:8081\","
+		"\"insync\":{\"version\":31,\"recovery\":2,\"min_insync\":2,\"dedup_window\":1000,\"members\":["
+		"{\"node\":\"S1\",\"incarnation\":\"00000000000000a1\"},5,{\"node\":\"P1\",\"incarnation\":\"00000000000000a2\"}]},"
 		"\"peers\":[{\"node\":\"P1\",\"linked\":true,\"in_sync\":true,\"matched\":5},17,"
 		"{\"node\":\"S2\",\"why_absent\":\"catching up\"}]}"));
 	ck_assert_str_eq(n.node, "S1");
 	ck_assert_str_eq(n.role, "secondary");
+	ck_assert_str_eq(n.engine, "engine");
+	ck_assert_str_eq(n.primary_address, "127.0.0.1:8081");
+	ck_assert(n.serving && n.etcd_reachable);
+	ck_assert_uint_eq(n.n_members, 2);
+	ck_assert_str_eq(n.members[1].node, "P1");
+	ck_assert(info_is_member(&n, &n));
 	ck_assert_uint_eq(n.cluster, 0xc1);
 	ck_assert_uint_eq(n.incarnation, 0xa1);
 	ck_assert_uint_eq(n.promise, 8);
@@ -39,6 +47,8 @@ START_TEST(a_whole_answer)
 	ck_assert_uint_eq(n.n_peers, 2);
 	ck_assert(n.peers[0].linked && n.peers[0].insync);
 	ck_assert_str_eq(n.peers[1].why_absent, "catching up");
+	n.incarnation++; /* another life of its data directory is somebody else */
+	ck_assert(!info_is_member(&n, &n));
 	info_deinit(&n, 1);
 }
 END_TEST

@@ -108,6 +108,7 @@ static void on_incarnation(void *ctx, leash_id id, leash_seq end, struct leash_c
 	t->durable = end;
 }
 static void on_problem(void *ctx, const char *text) { (void)ctx, (void)text; }
+static void on_space(void *ctx, bool full) { (void)ctx, (void)full; }
 static void on_failed(void *ctx, const char *text)
 {
 	ck_assert(!((struct t *)ctx)->was_failed && text[0]);
@@ -145,7 +146,7 @@ static void open_log(struct t *t)
 	struct rlog_conf conf = { .dir = t->dir, .segment_bytes = SEGMENT, .reserve_bytes = 65536, .record_bytes_max = 4096 };
 	struct logthread_conf lc = { .dir = t->dir, .ops = &t->ops, .record_bytes_max = 4096 };
 	struct logthread_ops ops = { t, on_durable, on_room, on_cut, on_meta, on_full, on_trimmed, on_incarnation,
-		on_damage, on_rebuild, on_problem, on_failed };
+		on_damage, on_rebuild, on_problem, on_space, on_failed };
 	struct rlog_state s;
 	struct rlog *log;
 

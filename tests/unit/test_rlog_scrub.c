@@ -92,13 +92,13 @@ static struct rlog_segment_info segment(const struct fix *f, size_t i)
 	return info;
 }
 
-static void flip(struct fix *f, leash_seq first, uint64_t offset)
+static void flip_in(struct fix *f, const char *name, uint64_t offset)
 {
 	char path[400];
 	uint8_t b;
 	int fd;
 
-	(void)snprintf(path, sizeof path, "%s/%020llu.seg", f->dir, (unsigned long long)first);
+	(void)snprintf(path, sizeof path, "%s/%s", f->dir, name);
 	if (f->disk) {
 		ck_assert(simdisk_flip(f->disk, path, offset, 0x10));
 		return;
@@ -110,6 +110,14 @@ static void flip(struct fix *f, leash_seq first, uint64_t offset)
 	(void)close(fd);
 }
 
+static void flip(struct fix *f, leash_seq first, uint64_t offset)
+{
+	char name[40];
+
+	(void)snprintf(name, sizeof name, "%020llu.seg", (unsigned long long)first);
+	flip_in(f, name, offset);
+}
+
 /* A whole pass in steps of @bytes. The damage it met, the lowest in *ret_d. */
 static size_t pass(struct fix *f, uint64_t bytes, struct rlog_damage *ret_d)
 {
@@ -119,7 +127,7 @@ static size_t pass(struct fix *f, uint64_t bytes, struct rlog_damage *ret_d)
 
 	for (int steps = 0;; steps++) {
 		uint64_t got;
-		int r = rlog_scrub_step(f->scrub, rlog_durable(f->log), bytes, &got, &d);
+		int r = rlog_scrub_step(f->scrub, rlog_start(f->log), rlog_durable(f->log), bytes, &got, &d);
 
 		ck_assert_int_lt(steps, 100000);
 		ck_assert_int_ge(r, 0);
@@ -161,7 +169,7 @@ START_TEST(a_log_that_lives_is_good)
 
 	f_init(&f, _i);
 	for (int i = 0; i < 1500; i++) {
-		int r = rlog_scrub_step(f.scrub, rlog_durable(f.log), 900, &got, &d);
+		int r = rlog_scrub_step(f.scrub, rlog_start(f.log), rlog_durable(f.log), 900, &got, &d);
 
 		ck_assert_msg(r == 0 || r == RLOG_SCRUB_END, "%d: %s", r, d.reason);
 		append(&f);
@@ -226,19 +234,60 @@ START_TEST(zeroes_behind_the_end_are_nobodys)
 }
 END_TEST
 
+static void remove_segment(struct fix *f, leash_seq first)
+{
+	char path[400];
+
+	(void)snprintf(path, sizeof path, "%s/%020llu.seg", f->dir, (unsigned long long)first);
+	ck_assert_int_eq(f->ops->unlink(f->ops->ctx, path), 0);
+}
+
+/* The oldest too: what retention removes is before the log's start. */
 START_TEST(a_segment_that_is_gone_is_found)
 {
-	struct rlog_segment_info s;
 	struct rlog_damage d;
-	char path[400];
+
+	for (size_t i = 0; i < SEGMENTS; i++) {
+		struct rlog_segment_info s;
+		struct fix f;
+
+		f_init(&f, _i);
+		s = segment(&f, i);
+		remove_segment(&f, s.first);
+		ck_assert_uint_eq(pass(&f, 5000, &d), 1);
+		ck_assert(d.first == s.first && d.last == (s.finished ? s.last : 0));
+		f_deinit(&f);
+	}
+}
+END_TEST
+
+START_TEST(all_that_is_gone_is_found)
+{
+	struct rlog_damage d;
 	struct fix f;
 
 	f_init(&f, _i);
-	s = segment(&f, 1);
-	(void)snprintf(path, sizeof path, "%s/%020llu.seg", f.dir, (unsigned long long)s.first);
-	ck_assert_int_eq(f.ops->unlink(f.ops->ctx, path), 0);
+	for (size_t i = 0; i < rlog_segments(f.log); i++)
+		remove_segment(&f, segment(&f, i).first);
 	ck_assert_uint_eq(pass(&f, 5000, &d), 1);
-	ck_assert(d.first == s.first && d.last == s.last);
+	ck_assert(d.first == rlog_start(f.log) && d.last == 0);
+	f_deinit(&f);
+}
+END_TEST
+
+START_TEST(what_goes_while_the_start_is_not_known_is_retention)
+{
+	struct rlog_damage d;
+	struct fix f;
+	uint64_t got;
+	int r;
+
+	f_init(&f, _i);
+	remove_segment(&f, segment(&f, 0).first);
+	do {
+		r = rlog_scrub_step(f.scrub, 0, rlog_durable(f.log), 5000, &got, &d);
+		ck_assert_int_ne(r, RLOG_SCRUB_DAMAGED);
+	} while (r != RLOG_SCRUB_END);
 	f_deinit(&f);
 }
 END_TEST
@@ -301,6 +350,108 @@ START_TEST(rot_on_both_sides_of_a_boundary)
 }
 END_TEST
 
+/* ------------------------------------------------------------------------------------------ metadata and mark */
+
+static unsigned refresh(struct fix *f)
+{
+	unsigned rotten = ~0u;
+
+	ck_assert_int_eq(rlog_refresh(f->log, &rotten), 0);
+	return rotten;
+}
+
+/* Both copies and both slots are whole again: whichever rots next, the other one has it all. */
+static void reopen(struct fix *f, leash_seq mark)
+{
+	const struct rlog_conf conf = { .dir = f->dir, .segment_bytes = SEGMENT, .digest_seed = BOOK_SEED,
+		.record_bytes_max = BOOK_BODY_MAX };
+	struct rlog_state st;
+
+	rlog_close(f->log);
+	ck_assert_int_eq(rlog_open(&conf, f->ops, "engine", "P1", 5, &f->log, &st), 0);
+	ck_assert(!st.damaged);
+	ck_assert_uint_eq(st.meta.promise, 7);
+	ck_assert_uint_eq(st.mark, mark);
+}
+
+static void f_init_marked(struct fix *f, bool real, leash_seq *ret_mark)
+{
+	struct rlog_state st;
+
+	f_init(f, real);
+	rlog_state_get(f->log, &st);
+	st.meta.promise = 7;
+	ck_assert_int_eq(rlog_meta_write(f->log, &st.meta), 0);
+	for (leash_seq back = 10; back > 7; back--)
+		ck_assert_int_eq(rlog_mark(f->log, rlog_end(f->log) - back), 0);
+	*ret_mark = rlog_end(f->log) - 8;
+	ck_assert_uint_eq(refresh(f), 0);
+}
+
+START_TEST(rotten_small_files_are_written_anew)
+{
+	static const uint64_t in_meta[] = { 0, 150, 4000, 4095, 4096 + 8, 8191 };
+	leash_seq mark;
+	struct fix f;
+
+	f_init_marked(&f, _i, &mark);
+	for (size_t i = 0; i < ARRAY_SIZE(in_meta); i++) {
+		flip_in(&f, "meta", in_meta[i]);
+		ck_assert_uint_eq(refresh(&f), RLOG_ROTTEN_META);
+		ck_assert_uint_eq(refresh(&f), 0);
+	}
+	flip_in(&f, "mark", 16);
+	flip_in(&f, "mark", 4096 + 16);
+	ck_assert_uint_eq(refresh(&f), RLOG_ROTTEN_MARK);
+	ck_assert_uint_eq(refresh(&f), 0);
+	flip_in(&f, "mark", 16);
+	flip_in(&f, "meta", 16);
+	reopen(&f, mark);
+	f_deinit(&f);
+}
+END_TEST
+
+/* What is written to the mark afterwards goes to the file that is there. */
+START_TEST(small_files_that_are_gone_are_written_anew)
+{
+	static const char *const names[] = { "meta", "mark" };
+	static const unsigned bits[] = { RLOG_ROTTEN_META, RLOG_ROTTEN_MARK };
+	leash_seq mark;
+	char path[400];
+	struct fix f;
+
+	f_init_marked(&f, _i, &mark);
+	for (size_t i = 0; i < 2; i++) {
+		(void)snprintf(path, sizeof path, "%s/%s", f.dir, names[i]);
+		ck_assert_int_eq(f.ops->unlink(f.ops->ctx, path), 0);
+		ck_assert_uint_eq(refresh(&f), bits[i]);
+		ck_assert_uint_eq(refresh(&f), 0);
+	}
+	ck_assert_int_eq(rlog_mark(f.log, mark + 1), 0);
+	ck_assert_uint_eq(refresh(&f), 0);
+	reopen(&f, mark + 1);
+	f_deinit(&f);
+}
+END_TEST
+
+/* Nothing is lost when they cannot be written now. */
+START_TEST(no_room_to_write_small_files_anew)
+{
+	unsigned rotten;
+	leash_seq mark;
+	struct fix f;
+
+	f_init_marked(&f, false, &mark);
+	flip_in(&f, "meta", 16);
+	simdisk_capacity(f.disk, 1);
+	ck_assert_int_eq(rlog_refresh(f.log, &rotten), RLOG_E_FULL);
+	simdisk_capacity(f.disk, 0);
+	ck_assert_uint_eq(refresh(&f), RLOG_ROTTEN_META);
+	reopen(&f, mark);
+	f_deinit(&f);
+}
+END_TEST
+
 /* Whatever the device cannot read is damage, and the pass goes on. */
 START_TEST(an_unreadable_stretch_is_found)
 {
@@ -310,10 +461,10 @@ START_TEST(an_unreadable_stretch_is_found)
 	int r;
 
 	f_init(&f, false);
-	ck_assert_int_eq(rlog_scrub_step(f.scrub, rlog_durable(f.log), 1, &got, &d), 0);
+	ck_assert_int_eq(rlog_scrub_step(f.scrub, rlog_start(f.log), rlog_durable(f.log), 1, &got, &d), 0);
 	rlog_scrub_restart(f.scrub);
 	simdisk_fault(f.disk, SIMDISK_BIT(SIMDISK_READ), 0, -EIO, true);
-	r = rlog_scrub_step(f.scrub, rlog_durable(f.log), 1, &got, &d);
+	r = rlog_scrub_step(f.scrub, rlog_start(f.log), rlog_durable(f.log), 1, &got, &d);
 	ck_assert_int_eq(r, RLOG_SCRUB_DAMAGED);
 	simdisk_fault_clear(f.disk);
 	rlog_scrub_restart(f.scrub);
@@ -328,6 +479,11 @@ UNIT_MAIN("rlog_scrub", tcase_add_loop_test(tc, a_good_log_is_good, 0, 2);
 	tcase_add_loop_test(tc, rot_in_the_active_segment_is_found, 0, 2);
 	tcase_add_loop_test(tc, zeroes_behind_the_end_are_nobodys, 0, 2);
 	tcase_add_loop_test(tc, a_segment_that_is_gone_is_found, 0, 2);
+	tcase_add_loop_test(tc, all_that_is_gone_is_found, 0, 2);
+	tcase_add_loop_test(tc, rotten_small_files_are_written_anew, 0, 2);
+	tcase_add_loop_test(tc, small_files_that_are_gone_are_written_anew, 0, 2);
+	tcase_add_test(tc, no_room_to_write_small_files_anew);
+	tcase_add_loop_test(tc, what_goes_while_the_start_is_not_known_is_retention, 0, 2);
 	tcase_add_loop_test(tc, what_is_found_can_be_set_aside, 0, 2);
 	tcase_add_test(tc, rot_on_both_sides_of_a_boundary);
 	tcase_add_test(tc, an_unreadable_stretch_is_found))

@@ -367,6 +367,7 @@ static void *run(void *arg)
 {
 	struct worker *w = arg;
 
+	(void)pthread_setname_np(pthread_self(), "worker"); /* for those who look */
 	book_thread_join();
 	do
 		(void)event_base_loop(w->base, EVLOOP_ONCE);

@@ -326,6 +326,29 @@ START_TEST(damaged_primary_alone_with_the_record)
 }
 END_TEST
 
+/* The same with rot that begins before: others have those records, but they cannot get what comes then (seed 2845). */
+START_TEST(damaged_primary_alone_with_the_last_of_the_records)
+{
+	struct sim *s = three();
+	leash_seq end;
+
+	append_some(s, 3);
+	end = sim_log_end(s, "P1");
+	sim_cut(s, "P1", NULL);
+	(void)sim_append_once(s, "P1", "pay/7", "hello");
+	sim_run(s, 200);
+	ck_assert_uint_eq(sim_log_end(s, "P1"), end + 1);
+	sim_crash(s, "P1");
+	sim_start(s, "P1");
+	sim_run(s, 100);
+	ck_assert_str_eq(sim_primary(s), "P1");
+	sim_damage(s, "P1", end); /* found first */
+	sim_damage(s, "P1", end + 1);
+	sim_heal(s);
+	all_well(s);
+}
+END_TEST
+
 /* It has what nobody else has: until somebody is in sync it goes on under its old incarnation. */
 START_TEST(damaged_primary_without_successor_goes_on)
 {
@@ -824,6 +847,7 @@ int main(void)
 	tcase_add_test(t, damaged_secondary_becomes_somebody_new);
 	tcase_add_test(t, damaged_primary_hands_over_first);
 	tcase_add_test(t, damaged_primary_alone_with_the_record);
+	tcase_add_test(t, damaged_primary_alone_with_the_last_of_the_records);
 	tcase_add_test(t, damaged_primary_without_successor_goes_on);
 	tcase_add_test(t, all_die_at_once_nothing_is_lost);
 	tcase_add_test(t, dead_member_is_swapped_for_a_live_one);

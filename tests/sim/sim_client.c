@@ -33,6 +33,8 @@ static void describe(struct op *o)
 	must(rec_body_decode((struct bytes){ buf_head(&out), buf_len(&out) }, &b) == 0);
 	o->body_hash = rec_body_hash((struct bytes){ buf_head(&out), buf_len(&out) });
 	o->key = simcheck_key(&b);
+	simhist_id(&b, o->hist_id);
+	simhist_value((struct bytes){ buf_head(&out), buf_len(&out) }, o->hist_value);
 	buf_deinit(&out);
 }
 
@@ -89,7 +91,7 @@ bool sim_conflict(const struct sim *s, int op)
 
 /* --------------------------------------------------------------------------------------------------------- attempts */
 
-int simclient_attempt(struct sim *s, int op, int node, int session)
+int simclient_attempt(struct sim *s, int op, int node, int session, uint32_t hist)
 {
 	if (s->n_attempts == s->cap_attempts) {
 		s->cap_attempts = MAX2(2 * s->cap_attempts, 1024);
@@ -97,7 +99,7 @@ int simclient_attempt(struct sim *s, int op, int node, int session)
 		must(s->attempts);
 	}
 	s->attempts[s->n_attempts] = (struct attempt){ .op = op, .node = node, .life = s->nodes[node].life, .pending = true,
-		.session = session };
+		.session = session, .hist = hist };
 	return s->n_attempts++;
 }
 
@@ -120,7 +122,7 @@ static void on_try(struct sim *s, struct timer *t)
 
 		node = p && sim_chance(s, 0.8) ? sim_index(s, p) : (int)sim_below(s, (uint64_t)s->n);
 	}
-	(void)sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ARRIVE, node, t->a);
+	sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ARRIVE, node, t->a)->x = simhist_sent(s, t->a, node);
 	(void)sim_timer(s, RETRY_NS + sim_below(s, RETRY_NS), T_OP_TRY, t->a, 0);
 }
 
@@ -133,7 +135,7 @@ static void on_arrive(struct sim *s, struct timer *t)
 	if (!n || n->life != t->life)
 		return;
 	simclient_body(&s->ops[t->b], &body);
-	k = simclient_attempt(s, t->b, t->a, -1);
+	k = simclient_attempt(s, t->b, t->a, -1, (uint32_t)t->x);
 	node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) }, (void *)(uintptr_t)(k + 1));
 	if (s->swarming && s->attempts[k].pending && sim_chance(s, 0.02)) { /* the connection breaks */
 		s->attempts[k].pending = false;
@@ -187,7 +189,11 @@ void simclient_node_answer(struct sim *s, int node, void *waiter, const struct d
 		simcheck_answer(s, at->op, a->seq, a->kind == DRV_ANS_CONFLICT);
 	if (a->kind == DRV_ANS_TOO_BIG || a->kind == DRV_ANS_INVALID)
 		sim_broken(s, "%s refuses %s as malformed", s->nodes[node].name, o->id);
+	if (!there && a->kind != DRV_ANS_LOST)
+		simhist_refused(s, at->hist);
 	if (at->session >= 0) {
+		if (there)
+			simhist_answered(s, at->hist, a->seq, a->kind == DRV_ANS_CONFLICT);
 		simsession_answer(s, at, a);
 		return;
 	}
@@ -195,17 +201,20 @@ void simclient_node_answer(struct sim *s, int node, void *waiter, const struct d
 		sim_broken(s, "%s was sent in order and never answered, but is refused as old", o->id);
 	if (!there || (s->swarming && sim_chance(s, 0.01))) /* lost */
 		return;
-	t = sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ANSWER, node, at->op);
+	t = sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ANSWER, node, (int)((uintptr_t)waiter - 1));
 	t->x = a->seq;
 	t->y = a->kind == DRV_ANS_CONFLICT;
 }
 
 static void on_answer(struct sim *s, struct timer *t)
 {
-	if (s->ops[t->b].answered)
+	const struct attempt *at = &s->attempts[t->b];
+
+	simhist_answered(s, at->hist, t->x, t->y);
+	if (s->ops[at->op].answered)
 		return;
-	simclient_done(s, t->b, t->x, t->y);
-	sim_say(s, t->a, "answers %s: %" PRIu64 "%s", s->ops[t->b].id, t->x, t->y ? ", conflict" : "");
+	simclient_done(s, at->op, t->x, t->y);
+	sim_say(s, t->a, "answers %s: %" PRIu64 "%s", s->ops[at->op].id, t->x, t->y ? ", conflict" : "");
 }
 
 void simclient_timer(struct sim *s, struct timer *t)

@@ -10,6 +10,8 @@
  */
 #include "tests/sim/sim_fault.h"
 
+#define FAR_MS 150
+
 struct kind {
 	const char *name;
 	bool (*begin)(struct sim *s, struct simnode *n, struct simnode *other); /* false: not now */
@@ -51,6 +53,7 @@ static const struct kind kinds[F_COUNT] = {
 	[F_CLOCK] = { "clock", simfault_begin_clock, NULL, 0 },
 	[F_SETTINGS] = { "paused or drained", simfault_begin_settings, simfault_end_settings, 4000 },
 	[F_ETCD_RESTORE] = { "etcd from a backup, or empty", simfault_begin_etcd_restore, NULL, 0 },
+	[F_MISLEAD] = { "rot, and who has other records", simfault_begin_mislead, simfault_end_cut, 5000 },
 	[F_RESTART] = { "restart", NULL, simfault_end_restart, 0 },
 };
 
@@ -133,6 +136,8 @@ void simfault_timer(struct sim *s, struct timer *t)
 	look_after_damage(s);
 	if (s->swarming && !w->alone)
 		begin(s, choose(s));
+	if (s->swarming && !w->alone && w->kinds & (1u << F_MISLEAD))
+		begin(s, F_MISLEAD); /* whenever there is an occasion, for they are rare */
 	(void)sim_timer(s, (1 + sim_below(s, s->swarming ? w->every_ms : 500)) * MS, T_SWARM, 0, 0);
 }
 
@@ -155,6 +160,9 @@ void simfault_begin(struct sim *s)
 	s->p_late = sim_chance(s, 0.5) ? 0.1 : 0;
 	s->p_stale = sim_chance(s, 0.5) ? 0.1 : 0;
 	s->p_again = sim_chance(s, 0.3) ? 0.02 : 0;
+	for (int i = 0, far = sim_chance(s, 0.4); far && i < s->n; i++)
+		for (int k = 0; k < s->n; k++)
+			s->far_ms[i][k] = sim_chance(s, 0.5) ? 0 : sim_below(s, FAR_MS); /* some hear of things long before others */
 	(void)sim_timer(s, 0, T_SWARM, 0, 0);
 	(void)sim_timer(s, 0, T_PEEK, 0, 0);
 }

@@ -2,6 +2,7 @@
 #include "tests/sim/sim_fault.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 /* When the operator comes to recover: all nodes have looked at etcd again, or put their keys back there. */
 #define ETCD_OLD_MS   12000
@@ -157,6 +158,71 @@ bool simfault_begin_cut_file(struct sim *s, struct simnode *n, struct simnode *k
 		return false;
 	sim_say(s, n->i, "has rot on its disk: %s", what);
 	return true;
+}
+
+/* The lowest position at which @x has another record than was committed there, and nothing committed behind it; 0: none. */
+static leash_seq differs_from(const struct sim *s, const struct simnode *x)
+{
+	leash_seq q = MIN2(x->acc.durable, s->committed_end), low = 0;
+
+	for (; q >= x->acc.start && q > 0 && s->committed[q].set && x->acc.chain[q] != s->committed[q].chain; q--)
+		low = q;
+	return low;
+}
+
+/* Up, a member, no primary: it is to ask others for what it lacks. */
+static struct simnode *who_may_rot(struct sim *s, const struct simnode *x, leash_seq at)
+{
+	const char *p = sim_primary(s);
+
+	for (int k = 1; k < s->n; k++) {
+		struct simnode *n = &s->nodes[(x->i + k) % s->n];
+
+		if (may_rot(s, n) && simfault_is_member(s, n) && n->acc.start <= at && n->lt->n_damage == 0 &&
+			!(p && sim_index(s, p) == n->i))
+			return n;
+	}
+	return NULL;
+}
+
+/* The two see each other and nobody else. */
+static void leave_alone(struct sim *s, struct simnode *n, struct simnode *x)
+{
+	for (int k = 0; k < s->n; k++) {
+		struct simnode *other = &s->nodes[k];
+
+		if (other == n || other == x)
+			continue;
+		sim_cut(s, n->name, other->name);
+		sim_cut(s, x->name, other->name);
+		simnet_drop(s, n->i, k);
+		simnet_drop(s, k, n->i);
+	}
+	s->cut[n->i][x->i] = s->cut[x->i][n->i] = false;
+}
+
+/*
+ * Some node has records of an older epoch where others were committed, and has not heard of it yet. Now a member's record
+ * there rots, and this node is the first that it can ask (R11: what proves a repair is the chain, whoever gave it).
+ */
+bool simfault_begin_mislead(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	(void)n, (void)k;
+	for (int i = 0; i < s->n && s->n >= 3; i++) {
+		struct simnode *x = &s->nodes[i];
+		leash_seq first = x->damaged || x->paused || x->wipe_at_start || x->leaving ? 0 : differs_from(s, x);
+
+		n = first ? who_may_rot(s, x, first) : NULL;
+		if (!n)
+			continue;
+		leave_alone(s, n, x);
+		sim_say(s, n->i, "has rot on its disk at %" PRIu64 ", where %s has another record", first, x->name);
+		sim_rot(s, n->name, first);
+		if (!x->up)
+			simnode_start(s, i);
+		return true;
+	}
+	return false;
 }
 
 bool simfault_begin_wipe(struct sim *s, struct simnode *n, struct simnode *k)

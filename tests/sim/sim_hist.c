@@ -18,6 +18,7 @@ void simhist_new(struct sim *s)
 	if (s->opts.no_history)
 		return;
 	s->hist = hist_new();
+	hist_window(s->hist, s->opts.dedup_window);
 	s->hist_clients = hist_client(s->hist, "a client", 0);
 	s->hist_readers = hist_client(s->hist, "a reader", 0);
 }

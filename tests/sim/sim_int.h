@@ -13,6 +13,7 @@
  *     sim_session.c  gateways' sessions
  *     sim_reader.c   readers
  *     sim_check.c    the promises
+ *     sim_hist.c     the history of what clients saw, for tests/check
  *     sim_fault.c    random faults: which and when; sim_fault_world.c, sim_fault_disk.c: what they do
  *     sim_swarm.c    a whole run of them
  */
@@ -22,6 +23,7 @@
 #include "base/buf.h"
 #include "node/lt_int.h"
 #include "node/node_int.h"
+#include "tests/check/hist.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/simdisk.h"
 
@@ -31,6 +33,9 @@
 #define SIM_SESSIONS_MAX 4
 #define SIM_SESSION_OPS  64 /* unanswered, of a session */
 #define SIM_DIR          "/log"
+#define SIM_ID_TEXT      64
+#define SIM_VALUE_TEXT   17
+#define SIM_NONE         UINT32_MAX
 
 enum timer_kind {
 	T_LOOP,                                          /* a timer of the node's own loop: .y is the event, .x its count */
@@ -38,7 +43,7 @@ enum timer_kind {
 	T_DIE, T_GONE,                                   /* the process ends by itself */
 	T_MSG, T_WRITABLE, T_LINK_DIAL, T_LINK_RESET,
 	T_TXN_APPLY, T_TXN_ANSWER, T_READ_ANSWER, T_WATCH, T_KEEPALIVE, T_EXPIRY, T_ANNOUNCE,
-	T_OP_TRY, T_OP_ARRIVE, T_OP_ANSWER, T_SESSION_TRY, T_SESSION_ARRIVE, T_PEEK, T_SWARM, T_FAULT_ENDS, T_KINDS,
+	T_OP_TRY, T_OP_ARRIVE, T_OP_ANSWER, T_SESSION_TRY, T_SESSION_ARRIVE, T_PEEK, T_SWARM, T_FAULT_ENDS, T_RESUME, T_KINDS,
 };
 
 struct timer {
@@ -91,6 +96,7 @@ struct simnode {
 	struct control *control;
 	struct rep_status status;
 	leash_seq commit_seen, reader_high;
+	uint32_t hist_life; /* its endpoint in the history: rises when what it showed may go back */
 	uint64_t conns;
 
 	bool damaged;              /* its disk was damaged, and is not known yet to be whole again */
@@ -99,8 +105,10 @@ struct simnode {
 	uint32_t slow_disk;        /* permille of the operations that take long */
 	uint64_t wipe_at_start;    /* the operator replaces the disk: meta was lost */
 
-	struct timer *stash; /* what waits for a paused process */
-	size_t n_stash, cap_stash;
+	struct timer *stash; /* what waits for a paused process; and when it goes on, for its turn */
+	size_t n_stash, cap_stash, stash_at;
+	bool resuming;
+	uint64_t resumed;    /* how often */
 
 	uint32_t notes[REP_NOTE_VIOLATION + 1];
 	enum sim_fault txn_fault;
@@ -162,6 +170,7 @@ struct op {
 	int last_node, after;     /* after: an op that must be answered first; -1: none */
 	uint64_t asked_ns;
 	leash_seq commit_when_asked; /* what was committed when it was sent first */
+	char hist_id[SIM_ID_TEXT], hist_value[SIM_VALUE_TEXT];
 };
 
 /* What a node answers: the waiter is the index of one of these, plus 1. */
@@ -170,6 +179,7 @@ struct attempt {
 	uint32_t life;
 	bool pending;
 	int session; /* -1: none */
+	uint32_t hist; /* its number in the history, or SIM_NONE */
 };
 
 struct session {
@@ -183,6 +193,17 @@ struct session {
 	uint32_t life; /* of the node's process */
 	bool sending;
 	uint64_t tries;
+	bool hist_known, hist_linked; /* the history has this client, this connection */
+	uint32_t hist_client, hist_conn;
+};
+
+/* A read under way. */
+struct simread {
+	struct simnode *n;
+	leash_seq from;
+	bool reverse;
+	uint64_t asked_ns;
+	uint32_t life; /* hist_life */
 };
 
 struct flight { /* a message on its way, as a frame */
@@ -224,6 +245,7 @@ struct sim {
 	struct conn conns[SIM_NODES_MAX][SIM_NODES_MAX];
 	bool cut[SIM_NODES_MAX][SIM_NODES_MAX];
 	uint64_t delay_ms[SIM_NODES_MAX][SIM_NODES_MAX];
+	uint64_t far_ms[SIM_NODES_MAX][SIM_NODES_MAX]; /* how far they are from each other, always */
 	uint64_t conn_ids;
 	struct simetcd etcd;
 	struct op *ops;
@@ -243,6 +265,8 @@ struct sim {
 	bool swarming;
 	struct swarm *swarm;
 	struct sim_swarm_stats stats;
+	struct hist *hist;           /* NULL: none is kept */
+	uint32_t hist_clients, hist_readers;
 	double p_lost_request, p_lost_answer, p_late, p_stale, p_again;
 };
 
@@ -254,10 +278,12 @@ uint64_t sim_below(struct sim *s, uint64_t n);
 bool sim_chance(struct sim *s, double p);
 struct timer *sim_timer(struct sim *s, uint64_t after_ns, enum timer_kind kind, int a, int b);
 bool sim_step(struct sim *s); /* one event; false: there is none */
-void sim_unstash(struct sim *s, int i);
+void sim_unstash(struct sim *s, int i);     /* the process is gone: nobody waits for it any more */
+void sim_go_on(struct sim *s, int i);       /* one after the other, in order */
 int sim_index(const struct sim *s, const char *node);
 void sim_say(struct sim *s, int node, const char *fmt, ...) _printf_(3, 4);
-void sim_broken(struct sim *s, const char *fmt, ...) _printf_(2, 3) _noreturn_;
+void sim_broken(struct sim *s, const char *fmt, ...) _printf_(2, 3); /* returns only with only_history */
+void sim_refuted(struct sim *s, const char *fmt, ...) _printf_(2, 3) _noreturn_;
 leash_id sim_random_id(struct sim *s);
 
 /* sim_env.c */
@@ -325,7 +351,7 @@ int simclient_op(struct sim *s, struct op o); /* fills in what follows from the 
 void simclient_body(const struct op *o, struct buf *out);
 void simclient_timer(struct sim *s, struct timer *t);
 void simclient_node_answer(struct sim *s, int node, void *waiter, const struct drv_answer *a);
-int simclient_attempt(struct sim *s, int op, int node, int session);
+int simclient_attempt(struct sim *s, int op, int node, int session, uint32_t hist);
 void simclient_done(struct sim *s, int op, leash_seq seq, bool conflict);
 void simclient_give_up(struct sim *s, int op);
 
@@ -348,6 +374,18 @@ void simcheck_opened(struct sim *s, int node, const struct account *before);
 void simcheck_record(struct sim *s, int node, leash_seq seq, const struct rec_header *h, struct bytes body);
 void simcheck_rest(struct sim *s);
 struct hash128 simcheck_key(const struct rec_body *b);
+
+/* sim_hist.c */
+void simhist_new(struct sim *s);
+void simhist_id(const struct rec_body *b, char ret[SIM_ID_TEXT]);
+void simhist_value(struct bytes body, char ret[SIM_VALUE_TEXT]);
+void simhist_new_life(struct simnode *n);
+uint32_t simhist_sent(struct sim *s, int op, int node);
+uint32_t simhist_session_sent(struct sim *s, struct session *g, int op);
+void simhist_answered(struct sim *s, uint32_t attempt, leash_seq seq, bool conflict);
+void simhist_refused(struct sim *s, uint32_t attempt);
+void simhist_read(struct sim *s, const struct simread *r, struct drv_rec *const *recs, size_t count, bool more);
+void simhist_rest(struct sim *s);
 
 /* sim_fault.c */
 void simfault_timer(struct sim *s, struct timer *t);

@@ -297,6 +297,7 @@ static void on_told(struct simnode *n)
 	lt_tell_loop(n->lt);
 	if (rep_commit(simnode_rep(n)) >= commit)
 		return;
+	simhist_new_life(n);
 	n->commit_seen = MIN2(n->commit_seen, rep_commit(simnode_rep(n)));
 	n->reader_high = MIN2(n->reader_high, n->commit_seen);
 	if (rep_commit(simnode_rep(n)) != rep_log_end(simnode_rep(n)))
@@ -344,6 +345,7 @@ void simlog_opened(struct simnode *n)
 	simlog_note(n);
 	n->acc.unsure = n->acc.virgin = n->acc.cutting = false;
 	n->commit_seen = n->reader_high = 0;
+	simhist_new_life(n);
 	other = n->acc.end >= n->acc.start && n->acc.chain[n->acc.end] != rlog_chain(log).lo;
 	if (other && !before.unsure && !before.tampered && !n->damaged)
 		sim_broken(n->s, "%s opens its log with another record at %" PRIu64 " than it wrote", n->name, n->acc.end);

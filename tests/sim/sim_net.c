@@ -6,7 +6,7 @@
 
 static uint64_t latency_ns(struct sim *s, int from, int to)
 {
-	uint64_t ns = MS / 20 + sim_below(s, MS / 2) + s->delay_ms[from][to] * MS;
+	uint64_t ns = MS / 20 + sim_below(s, MS / 2) + (s->delay_ms[from][to] + s->far_ms[from][to]) * MS;
 
 	if (s->swarming && sim_chance(s, 0.01))
 		ns += sim_below(s, 300 * MS);

@@ -200,7 +200,7 @@ void sim_pause(struct sim *s, const char *node)
 void sim_resume(struct sim *s, const char *node)
 {
 	s->nodes[sim_index(s, node)].paused = false;
-	sim_unstash(s, sim_index(s, node));
+	sim_go_on(s, sim_index(s, node));
 	sim_say(s, sim_index(s, node), "goes on");
 }
 

@@ -163,6 +163,7 @@ struct sim_swarm_stats sim_swarm(struct sim *s, uint64_t ms)
 	uint64_t end_ms = sim_now_ms(s) + ms, gap_ms = 20 + sim_below(s, 130);
 	struct load l = { .last_of = { -1, -1, -1, -1 } };
 
+	simhist_new(s);
 	simfault_begin(s);
 	for (uint64_t k = sim_below(s, SIM_SESSIONS_MAX); k > 0; k--)
 		simsession_new(s);
@@ -174,11 +175,13 @@ struct sim_swarm_stats sim_swarm(struct sim *s, uint64_t ms)
 		sim_run(s, 1 + sim_below(s, gap_ms));
 	}
 	simfault_end_all(s);
-	if (!comes_to_rest(s)) {
+	if (comes_to_rest(s)) {
+		simcheck_rest(s);
+		simhist_rest(s);
+	} else { /* then a history says nothing: logs differ rightly */
 		tell_why(s);
 		sim_broken(s, "no rest after everything has healed");
 	}
-	simcheck_rest(s);
 	s->stats.records = s->committed_end;
 	s->stats.sim_ms = sim_now_ms(s);
 	return s->stats;

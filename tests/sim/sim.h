@@ -49,7 +49,7 @@ struct sim_opts {
 
 	/* sizes of a node; 0 = large enough not to be felt */
 	uint64_t segment_bytes, reserve_bytes, retention_bytes, retention_time_ns, scrub_rate;
-	uint64_t dedup_time_ns, dedup_records_max;
+	uint64_t dedup_time_ns, dedup_records_max, heartbeat_ms;
 	uint64_t cache_bytes, uncommitted_bytes, batch_bytes, link_bytes;
 	uint32_t uncommitted_max;
 };

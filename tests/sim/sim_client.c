@@ -4,7 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define RETRY_NS (400 * MS)
+#define RETRY_NS    (400 * MS)
+#define RETRY_GROWS UINT64_C(4) /* times that */
 
 /* ----------------------------------------------------------------------------------------------------------- bodies */
 
@@ -108,9 +109,10 @@ static void on_try(struct sim *s, struct timer *t)
 	struct op *o = &s->ops[t->a];
 	int node = o->last_node;
 
-	if (o->answered || o->given_up || (o->after >= 0 && !s->ops[o->after].answered && !s->ops[o->after].given_up)) {
-		if (!o->answered && !o->given_up)
-			(void)sim_timer(s, 20 * MS + sim_below(s, 50 * MS), T_OP_TRY, t->a, 0);
+	if (o->answered || o->given_up)
+		return;
+	if (o->after >= 0 && !s->ops[o->after].answered && !s->ops[o->after].given_up) {
+		s->ops[o->after].wakes = t->a + 1;
 		return;
 	}
 	if (o->attempts++ && o->once)
@@ -123,7 +125,7 @@ static void on_try(struct sim *s, struct timer *t)
 		node = p && sim_chance(s, 0.8) ? sim_index(s, p) : (int)sim_below(s, (uint64_t)s->n);
 	}
 	sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ARRIVE, node, t->a)->x = simhist_sent(s, t->a, node);
-	(void)sim_timer(s, RETRY_NS + sim_below(s, RETRY_NS), T_OP_TRY, t->a, 0);
+	(void)sim_timer(s, (RETRY_NS + sim_below(s, RETRY_NS)) * MIN2(o->attempts, RETRY_GROWS), T_OP_TRY, t->a, 0);
 }
 
 static void on_arrive(struct sim *s, struct timer *t)
@@ -146,6 +148,14 @@ static void on_arrive(struct sim *s, struct timer *t)
 
 /* ---------------------------------------------------------------------------------------------------------- answers */
 
+/* It needs no more; whoever waited for that may begin. */
+static void ended(struct sim *s, struct op *o)
+{
+	if (o->wakes)
+		(void)sim_timer(s, sim_below(s, 50 * MS), T_OP_TRY, o->wakes - 1, 0);
+	o->wakes = 0;
+}
+
 void simclient_give_up(struct sim *s, int op)
 {
 	struct op *o = &s->ops[op];
@@ -155,6 +165,7 @@ void simclient_give_up(struct sim *s, int op)
 	o->given_up = true;
 	s->n_open -= !o->once;
 	s->stats.given_up++;
+	ended(s, o);
 }
 
 void simclient_done(struct sim *s, int op, leash_seq seq, bool conflict)
@@ -172,6 +183,7 @@ void simclient_done(struct sim *s, int op, leash_seq seq, bool conflict)
 	o->seq = seq;
 	o->conflict = conflict;
 	s->stats.answers++;
+	ended(s, o);
 }
 
 void simclient_node_answer(struct sim *s, int node, void *waiter, const struct drv_answer *a)

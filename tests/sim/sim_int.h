@@ -168,6 +168,7 @@ struct op {
 	leash_seq seq;
 	uint64_t attempts;
 	int last_node, after;     /* after: an op that must be answered first; -1: none */
+	int wakes;                /* the op that waits for this one, plus 1 */
 	uint64_t asked_ns;
 	leash_seq commit_when_asked; /* what was committed when it was sent first */
 	char hist_id[SIM_ID_TEXT], hist_value[SIM_VALUE_TEXT];

@@ -81,7 +81,7 @@ static int make_node(struct sim *s, struct simnode *n, char reason[256])
 		.founders = founders, .n_founders = (uint32_t)s->n, .min_insync = o->min_insync,
 		.dedup_window = o->dedup_window, .dedup_records_max = MAX2(o->dedup_records_max, o->dedup_window),
 		.dedup_time_ns = o->dedup_time_ns, .retention_time_ns = o->retention_time_ns, .topology = o->topology, .priority = o->priorities ? (n->i * 7 + 3) % 5 : 0,
-		.failure_timeout_ns = 1000 * MS, .heartbeat_ns = 50 * MS, .dir = SIM_DIR, .ops = simdisk_ops(n->disk),
+		.failure_timeout_ns = 1000 * MS, .heartbeat_ns = (o->heartbeat_ms ? o->heartbeat_ms : 50) * MS, .dir = SIM_DIR, .ops = simdisk_ops(n->disk),
 		.segment_bytes = o->segment_bytes, .reserve_bytes = o->reserve_bytes,
 		.retention_bytes = o->retention_bytes, .scrub_rate = o->scrub_rate, .record_bytes_max = NODE_RECORD_MAX,
 		.disk_budget_ns = 2000 * MS, .cache_bytes = o->cache_bytes, .uncommitted_bytes = o->uncommitted_bytes,

@@ -33,7 +33,8 @@ struct sim_opts sim_swarm_opts(uint64_t seed)
 	o.retention_time_ns = PICK(&rng, 0, 0, 10000) * MS;
 	o.dedup_time_ns = PICK(&rng, 0, 0, 5000) * MS;
 	o.dedup_records_max = o.dedup_window + PICK(&rng, 0, 100, 1000);
-	o.scrub_rate = PICK(&rng, UINT64_C(1) << 29, UINT64_C(1) << 30, UINT64_C(1) << 32);
+	o.scrub_rate = PICK(&rng, UINT64_C(1) << 28, UINT64_C(1) << 29, UINT64_C(1) << 30); /* a pass in 16, 8 or 4 s */
+	o.heartbeat_ms = PICK(&rng, 50, 100, 200);
 	o.cache_bytes = PICK(&rng, 1024, 8192, 1 << 20);
 	o.uncommitted_bytes = PICK(&rng, 8192, 65536, 1 << 20);
 	o.uncommitted_max = (uint32_t)PICK(&rng, 16, 100, 4096);
@@ -160,7 +161,7 @@ static bool comes_to_rest(struct sim *s)
 
 struct sim_swarm_stats sim_swarm(struct sim *s, uint64_t ms)
 {
-	uint64_t end_ms = sim_now_ms(s) + ms, gap_ms = 20 + sim_below(s, 130);
+	uint64_t end_ms = sim_now_ms(s) + ms, gap_ms = 20 + sim_below(s, 260);
 	struct load l = { .last_of = { -1, -1, -1, -1 } };
 
 	simhist_new(s);

@@ -114,6 +114,7 @@ static void minimise(uint64_t seed, struct how *how)
 static void tell_failure(uint64_t seed, const struct how *how)
 {
 	struct how h = *how;
+	pid_t pid;
 
 	fflush(stdout);
 	minimise(seed, &h);
@@ -122,13 +123,15 @@ static void tell_failure(uint64_t seed, const struct how *how)
 	if (h.max_faults)
 		fprintf(stderr, " --max-faults %" PRIu64, h.max_faults - 1);
 	fprintf(stderr, "\n");
-	if (fork() == 0) {
+	pid = fork();
+	if (pid == 0) {
 		struct totals t = { 0 };
 
 		run_seed(seed, &h, &t); /* its trace and its last words */
 		_exit(0);
 	}
-	(void)wait(NULL);
+	if (pid > 0)
+		(void)waitpid(pid, NULL, 0); /* it, and no other job */
 }
 
 /* ----------------------------------------------------------------------------------------------------------- children */

@@ -119,7 +119,7 @@ const char *sim_trace(const struct sim *s);
 
 /* Random faults (swarm) for @ms with clients running, then everything heals and must come to rest: all operations
  * answered, all logs equal. Aborts with seed and trace when a promise broke. */
-#define SIM_FAULTS 27
+#define SIM_FAULTS 29
 struct sim_swarm_stats {
 	uint64_t steps, sim_ms, faults, takeovers, ops, answers, given_up, retries, reads, records;
 	uint64_t txn_faults, etcd_restores, sessions_lost, failures, repairs;

@@ -54,6 +54,8 @@ static const struct kind kinds[F_COUNT] = {
 	[F_SETTINGS] = { "paused or drained", simfault_begin_settings, simfault_end_settings, 4000 },
 	[F_ETCD_RESTORE] = { "etcd from a backup, or empty", simfault_begin_etcd_restore, NULL, 0 },
 	[F_MISLEAD] = { "rot, and who has other records", simfault_begin_mislead, simfault_end_cut, 5000 },
+	[F_ROT] = { "rot that cannot be repaired", simfault_begin_rot, NULL, 0 },
+	[F_CONF] = { "wrong configuration", simfault_begin_conf, NULL, 0 },
 	[F_RESTART] = { "restart", NULL, simfault_end_restart, 0 },
 };
 
@@ -150,7 +152,7 @@ void simfault_begin(struct sim *s)
 	w->kinds = (uint32_t)sim_rand(s) & ((1u << F_RESTART) - 1);
 	if (sim_chance(s, 0.5))
 		w->kinds &= (uint32_t)sim_rand(s);
-	if (sim_chance(s, 0.8))
+	if (sim_chance(s, 0.7))
 		w->kinds &= ~(1u << F_ETCD_RESTORE);
 	if (w->kinds == 0)
 		w->kinds = 1u << F_POWER;
@@ -160,6 +162,7 @@ void simfault_begin(struct sim *s)
 	s->p_late = sim_chance(s, 0.5) ? 0.1 : 0;
 	s->p_stale = sim_chance(s, 0.5) ? 0.1 : 0;
 	s->p_again = sim_chance(s, 0.3) ? 0.02 : 0;
+	s->p_odd = sim_chance(s, 0.3) ? 0.003 : 0;
 	for (int i = 0, far = sim_chance(s, 0.4); far && i < s->n; i++)
 		for (int k = 0; k < s->n; k++)
 			s->far_ms[i][k] = sim_chance(s, 0.5) ? 0 : sim_below(s, FAR_MS); /* some hear of things long before others */
@@ -173,7 +176,7 @@ void simfault_end_all(struct sim *s)
 	struct swarm *w = s->swarm;
 
 	s->swarming = false;
-	s->p_again = 0;
+	s->p_again = s->p_odd = 0;
 	for (int i = 0; i < s->n; i++) {
 		struct simnode *n = &s->nodes[i];
 

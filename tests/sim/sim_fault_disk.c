@@ -126,10 +126,15 @@ static bool quiet(const struct sim *s)
 	return simfault_all_well(s);
 }
 
-/* Rot that a reader meets, and that could not be repaired: the node must give its incarnation up. */
-static bool rot_for_good(struct sim *s, struct simnode *n)
+/* Rot that a reader meets, and that could not be repaired: the node must give its incarnation up; a primary the lead. */
+bool simfault_begin_rot(struct sim *s, struct simnode *n, struct simnode *k)
 {
-	if (!simfault_all_well(s) || n->acc.durable < n->acc.start || n->lt->n_damage > 0)
+	const char *p = sim_primary(s);
+
+	(void)k;
+	if (p && sim_chance(s, 0.5))
+		n = &s->nodes[sim_index(s, p)];
+	if (!may_rot(s, n) || n->node->dormant || n->acc.durable < n->acc.start || n->lt->n_damage > 0)
 		return false;
 	sim_damage(s, n->name, n->acc.start + sim_below(s, n->acc.durable - n->acc.start + 1));
 	sim_say(s, n->i, "has rot on its disk that is not repaired");
@@ -141,8 +146,6 @@ bool simfault_begin_flip(struct sim *s, struct simnode *n, struct simnode *k)
 	char what[128];
 
 	(void)k;
-	if (sim_chance(s, 0.2))
-		return rot_for_good(s, n);
 	if (!may_rot(s, n) || !simdisk_flip_somewhere(n, what))
 		return false;
 	sim_say(s, n->i, "has rot on its disk: %s", what);

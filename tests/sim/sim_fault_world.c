@@ -13,6 +13,19 @@ void simfault_end_restart(struct sim *s, struct simnode *n)
 		simnode_start(s, n->i);
 }
 
+/* Somebody edits the file and restarts the node; and again when it has said what is wrong. */
+bool simfault_begin_conf(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	(void)k;
+	if (!s->etcd.now.insync.present || n->acc.meta.cluster == 0)
+		return false; /* a founder's mistake would be the cluster's law */
+	if (n->damaged || n->wrong_conf || !simfault_end_process(s, n, SIM_END_KILL))
+		return false;
+	n->wrong_conf = 1 + (uint32_t)sim_below(s, SIM_WRONG_CONFS);
+	sim_say(s, n->i, "is configured wrongly (%u)", n->wrong_conf);
+	return true;
+}
+
 bool simfault_end_process(struct sim *s, struct simnode *n, enum sim_end how)
 {
 	if (!n->up)
@@ -48,7 +61,7 @@ void simfault_died(struct sim *s, int i, int exit_status)
 	struct simnode *n = &s->nodes[i];
 
 	s->stats.failures += exit_status != 0;
-	if (exit_status == 78)
+	if (exit_status == 78 && !n->wrong_conf)
 		sim_broken(s, "%s says that it is configured wrongly", n->name);
 	if (!s->swarm)
 		return;
@@ -57,6 +70,8 @@ void simfault_died(struct sim *s, int i, int exit_status)
 			sim_broken(s, "%s says that its data is damaged, and nothing damaged it", n->name);
 		n->wipe_at_start = 1; /* the operator reads the message, keeps the evidence, and begins anew */
 	}
+	if (exit_status == 78 || (exit_status == 1 && n->wrong_conf > 2))
+		n->wrong_conf = 0;
 	simfault_end_later(s, F_RESTART, i, 1500);
 }
 

@@ -7,6 +7,7 @@
  *     sim_log.c      its log threads, stepped
  *     sim_disk.c     its disk: the account of what must be on it, and what can be done to it
  *     sim_net.c      connections and messages
+ *     sim_odd.c      messages that no leash sends
  *     sim_etcd.c     etcd
  *     sim_control.c  etcd as a node sees it: answers, watch, lease (instead of src/node/control.c)
  *     sim_client.c   appends with ids
@@ -103,6 +104,7 @@ struct simnode {
 	leash_id renounced;        /* under this one it acknowledged what it has lost: it must not be whole under it again */
 	bool log_whole;            /* but its records are: only the metadata is not */
 	uint32_t slow_disk;        /* permille of the operations that take long */
+	uint32_t wrong_conf;       /* it is started with: enum in sim_node.c; 0: as it should be */
 	uint64_t wipe_at_start;    /* the operator replaces the disk: meta was lost */
 
 	struct timer *stash; /* what waits for a paused process; and when it goes on, for its turn */
@@ -268,7 +270,7 @@ struct sim {
 	struct sim_swarm_stats stats;
 	struct hist *hist;           /* NULL: none is kept */
 	uint32_t hist_clients, hist_readers;
-	double p_lost_request, p_lost_answer, p_late, p_stale, p_again;
+	double p_lost_request, p_lost_answer, p_late, p_stale, p_again, p_odd;
 };
 
 extern struct sim *sim_world; /* the one that runs: one at a time */
@@ -302,6 +304,7 @@ struct simnode *simnode_enter(struct sim *s, int i); /* its code runs now; NULL:
 struct rep *simnode_rep(const struct simnode *n);
 void simnode_timer(struct sim *s, struct timer *t);
 void simnode_drain(struct sim *s, int i); /* SIGTERM */
+#define SIM_WRONG_CONFS 8
 
 /* sim_log.c */
 void simlog_timer(struct sim *s, struct timer *t);
@@ -330,6 +333,9 @@ void simnet_timer(struct sim *s, struct timer *t);
 bool simnet_reaches(const struct sim *s, int from, int to);
 void simnet_flight_free(struct flight *f);
 void simnet_free(void);
+
+/* sim_odd.c */
+bool simodd_twist(struct sim *s, struct rep_msg *m);
 
 /* sim_etcd.c */
 struct rep_view simetcd_picture(struct sim *s);

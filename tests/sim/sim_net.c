@@ -206,7 +206,7 @@ void simnet_free(void)
 	in.scratch = (struct peer_scratch){ 0 };
 }
 
-static void feed(struct simnode *n, const char *from, enum rep_link link, struct flight *f)
+static void feed(struct simnode *n, const char *from, enum rep_link link, struct flight *f, bool odd)
 {
 	struct frame frame;
 	struct rep_msg m;
@@ -214,6 +214,8 @@ static void feed(struct simnode *n, const char *from, enum rep_link link, struct
 	init_decoding();
 	must(frame_next((struct bytes){ buf_head(&f->frame), buf_len(&f->frame) }, UINT32_MAX, &frame) == 0);
 	must(peer_replica_decode(frame.payload, node_cluster(n->node), &in.scratch, &m) == 0);
+	if (odd && !simodd_twist(n->s, &m))
+		return;
 	if (m.n_recs == 0) {
 		node_msg(n->node, from, link, &m);
 		return;
@@ -240,7 +242,9 @@ static void on_arrival(struct sim *s, struct timer *t)
 	 * maker of a connection has thrown the old one away. */
 	if ((f->back && c->id != t->x) || (f->again && c->id == t->x))
 		return;
-	feed(n, s->nodes[t->a].name, f->back ? REP_LINK_OUT : REP_LINK_IN, f);
+	if (s->p_odd > 0 && sim_chance(s, s->p_odd))
+		feed(n, s->nodes[t->a].name, f->back ? REP_LINK_OUT : REP_LINK_IN, f, true);
+	feed(n, s->nodes[t->a].name, f->back ? REP_LINK_OUT : REP_LINK_IN, f, false);
 }
 
 static void on_writable(struct sim *s, struct timer *t)

@@ -73,6 +73,22 @@ static const struct node_net net = { .send = net_send, .send_records = net_send_
 
 /* ---------------------------------------------------------------------------------------------------------- process */
 
+/* An operator's mistake: nothing that can be run with, or not what the cluster has. The node refuses, and nothing of it is
+ * touched. */
+static void misconfigure(struct node_conf *c, uint32_t how)
+{
+	switch (how) {
+	case 1: c->min_insync = c->min_insync == 1 ? 2 : 1; break;
+	case 2: c->dedup_window *= 2; c->dedup_records_max *= 2; break;
+	case 3: c->min_insync = 0; break;
+	case 4: c->min_insync = REP_NODES_MAX + 1; break;
+	case 5: c->n_founders = 0; break;
+	case 6: c->n_founders = REP_NODES_MAX + 1; break;
+	case 7: c->heartbeat_ns = 0; break;
+	case SIM_WRONG_CONFS: c->heartbeat_ns = c->failure_timeout_ns; break;
+	}
+}
+
 static int make_node(struct sim *s, struct simnode *n, char reason[256])
 {
 	static const char *founders[SIM_NODES_MAX];
@@ -90,6 +106,7 @@ static int make_node(struct sim *s, struct simnode *n, char reason[256])
 
 	for (int k = 0; k < s->n; k++)
 		founders[k] = s->nodes[k].name;
+	misconfigure(&c, n->wrong_conf);
 	mine.ctx = n;
 	return node_new(&c, (struct event_base *)(void *)n, &mine, &n->node, reason);
 }

@@ -25,7 +25,8 @@ struct sim_opts sim_swarm_opts(uint64_t seed)
 
 	o.topology = PICK(&rng, 0, 0, 1) ? REP_CHAIN : REP_STAR;
 	o.priorities = PICK(&rng, 0, 0, 1);
-	o.min_insync = o.nodes >= 4 ? (uint32_t)PICK(&rng, 2, 2, 2, 3) : 2;
+	o.min_insync = (uint32_t)PICK(&rng, 1, 2, 2, 2, 2, 3);
+	o.min_insync = MIN2(o.min_insync, (uint32_t)o.nodes);
 	o.dedup_window = PICK(&rng, 200, 500, 2000);
 	o.segment_bytes = PICK(&rng, 8192, 16384, 65536);
 	o.reserve_bytes = PICK(&rng, 0, 4096, 16384);
@@ -76,6 +77,16 @@ static bool reuse_an_id(struct sim *s, struct load *l)
 	(void)snprintf(o.value, sizeof o.value, "other%d", l->k);
 	send_now(s, o);
 	return true;
+}
+
+/* A copy of a message that was answered long ago comes late: it is known, or too old. */
+static void resend(struct sim *s)
+{
+	int k = s->n_ops ? (int)sim_below(s, (uint64_t)s->n_ops) : 0;
+	const char *p = sim_primary(s);
+
+	if (p && k < s->n_ops && s->ops[k].answered && (s->ops[k].kind == REC_ID_OPAQUE || s->ops[k].kind == REC_ID_SEQ))
+		sim_timer(s, MS, T_OP_ARRIVE, sim_index(s, p), k)->x = simhist_sent(s, k, sim_index(s, p));
 }
 
 static void append(struct sim *s, struct load *l)
@@ -169,7 +180,10 @@ struct sim_swarm_stats sim_swarm(struct sim *s, uint64_t ms)
 	for (uint64_t k = sim_below(s, SIM_SESSIONS_MAX); k > 0; k--)
 		simsession_new(s);
 	while (sim_now_ms(s) < end_ms) {
-		uint64_t burst = sim_chance(s, 0.02) ? sim_below(s, 30) : 1;
+		uint64_t burst = sim_chance(s, 0.02) ? sim_below(s, sim_chance(s, 0.1) ? 300 : 30) : 1;
+
+		if (sim_chance(s, 0.01))
+			resend(s);
 
 		for (; burst > 0; burst--)
 			append(s, &l);

@@ -83,7 +83,7 @@ void sim_disk_full(struct sim *s, const char *node); /* what is not synced yet f
 void *sim_image(struct sim *s, const char *node); /* copy of a data directory */
 void sim_image_free(void *image);
 void sim_restore_image(struct sim *s, const char *node, const void *image); /* of a crashed node */
-void sim_handover(struct sim *s, const char *node, const char *to);
+void sim_handover(struct sim *s, const char *node, const char *to, uint64_t within_ms);
 void sim_rot(struct sim *s, const char *node, leash_seq seq);      /* this record is rotten, and a reader meets it */
 void sim_damage(struct sim *s, const char *node, leash_seq first); /* likewise, and nobody could repair it */
 

@@ -89,12 +89,14 @@ bool simfault_all_well(const struct sim *s)
 }
 
 /* Every member of the set is up and has what was committed, and nobody else is damaged: what this one loses, another has.
- * Who is no member may be anything. */
+ * Who is no member may be anything. With a min_insync of 1 no second copy is promised. */
 static bool may_rot(const struct sim *s, const struct simnode *rotten)
 {
 	const struct rep_insync *set = &s->etcd.now.insync;
 	uint32_t members = 0;
 
+	if (s->opts.min_insync < 2)
+		return false;
 	for (int i = 0; i < s->n; i++) {
 		const struct simnode *n = &s->nodes[i];
 
@@ -137,6 +139,8 @@ bool simfault_begin_rot(struct sim *s, struct simnode *n, struct simnode *k)
 	if (!may_rot(s, n) || n->node->dormant || n->acc.durable < n->acc.start || n->lt->n_damage > 0)
 		return false;
 	sim_damage(s, n->name, n->acc.start + sim_below(s, n->acc.durable - n->acc.start + 1));
+	if (n->up && n->lt->n_damage == 1 && sim_chance(s, 0.3)) /* and somewhere else */
+		sim_damage(s, n->name, n->acc.start + sim_below(s, n->acc.durable - n->acc.start + 1));
 	sim_say(s, n->i, "has rot on its disk that is not repaired");
 	return true;
 }

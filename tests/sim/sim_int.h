@@ -335,7 +335,8 @@ void simnet_flight_free(struct flight *f);
 void simnet_free(void);
 
 /* sim_odd.c */
-bool simodd_twist(struct sim *s, struct rep_msg *m);
+bool simodd_twist(struct sim *s, const struct simnode *to, struct rep_msg *m);
+bool simodd_rare(const struct rep_msg *m);
 
 /* sim_etcd.c */
 struct rep_view simetcd_picture(struct sim *s);

@@ -4,6 +4,8 @@
 #include "wire/frame.h"
 #include "wire/peer.h"
 
+#define ODD_RARE 0.2 /* chance of an odd one beside a message of a kind that is rare */
+
 static uint64_t latency_ns(struct sim *s, int from, int to)
 {
 	uint64_t ns = MS / 20 + sim_below(s, MS / 2) + (s->delay_ms[from][to] + s->far_ms[from][to]) * MS;
@@ -214,7 +216,7 @@ static void feed(struct simnode *n, const char *from, enum rep_link link, struct
 	init_decoding();
 	must(frame_next((struct bytes){ buf_head(&f->frame), buf_len(&f->frame) }, UINT32_MAX, &frame) == 0);
 	must(peer_replica_decode(frame.payload, node_cluster(n->node), &in.scratch, &m) == 0);
-	if (odd && !simodd_twist(n->s, &m))
+	if (odd && (!sim_chance(n->s, simodd_rare(&m) ? ODD_RARE : n->s->p_odd) || !simodd_twist(n->s, n, &m)))
 		return;
 	if (m.n_recs == 0) {
 		node_msg(n->node, from, link, &m);
@@ -242,7 +244,7 @@ static void on_arrival(struct sim *s, struct timer *t)
 	 * maker of a connection has thrown the old one away. */
 	if ((f->back && c->id != t->x) || (f->again && c->id == t->x))
 		return;
-	if (s->p_odd > 0 && sim_chance(s, s->p_odd))
+	if (s->p_odd > 0)
 		feed(n, s->nodes[t->a].name, f->back ? REP_LINK_OUT : REP_LINK_IN, f, true);
 	feed(n, s->nodes[t->a].name, f->back ? REP_LINK_OUT : REP_LINK_IN, f, false);
 }

@@ -226,10 +226,10 @@ static void handover_done(void *ctx, const char *failed)
 	(void)ctx, (void)failed;
 }
 
-void sim_handover(struct sim *s, const char *node, const char *to)
+void sim_handover(struct sim *s, const char *node, const char *to, uint64_t within_ms)
 {
 	struct simnode *n = simnode_enter(s, sim_index(s, node));
 
 	if (n)
-		node_handover(n->node, to, simclock_ns(n) + 3000 * MS, handover_done, NULL);
+		node_handover(n->node, to, simclock_ns(n) + within_ms * MS, handover_done, NULL);
 }

@@ -50,15 +50,22 @@ static void odd_answer(struct sim *s, struct rep_msg *m)
 	}
 }
 
+bool simodd_rare(const struct rep_msg *m)
+{
+	return m->type != REP_MSG_RECORDS && m->type != REP_MSG_BEAT && m->type != REP_MSG_ACK;
+}
+
 /* False: there is no such thing for this kind of message. */
-bool simodd_twist(struct sim *s, struct rep_msg *m)
+bool simodd_twist(struct sim *s, const struct simnode *to, struct rep_msg *m)
 {
 	switch (m->type) {
 	case REP_MSG_LEAD:
-		if (sim_chance(s, 0.3))
+		if (!sim_chance(s, 0.3))
+			odd_history(s, m);
+		else if (to->acc.meta.cluster)
 			m->cluster ^= 1;
 		else
-			odd_history(s, m);
+			m->cluster = 0; /* a node without a past would believe in any other */
 		return true;
 	case REP_MSG_RECORDS:
 	case REP_MSG_BEAT:

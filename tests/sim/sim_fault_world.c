@@ -180,6 +180,19 @@ bool simfault_begin_etcd_cut(struct sim *s, struct simnode *n, struct simnode *k
 	return true;
 }
 
+/* Often more than that one answer is lost; and its connections are not the only ones. */
+void simfault_answer_lost(struct sim *s, struct simnode *n)
+{
+	if (!s->swarming || s->swarm->alone || n->etcd_cut || !sim_chance(s, 0.3))
+		return;
+	sim_cut_etcd(s, n->name, true);
+	simfault_end_later(s, F_ETCD_CUT, n->i, 6000);
+	if (sim_chance(s, 0.5)) {
+		sim_cut(s, n->name, s->nodes[((uint64_t)n->i + 1 + sim_below(s, (uint64_t)(s->n - 1))) % (uint64_t)s->n].name);
+		simfault_end_later(s, F_CUT_PAIR, n->i, 6000);
+	}
+}
+
 void simfault_end_etcd_cut(struct sim *s, struct simnode *n)
 {
 	sim_cut_etcd(s, n->name, false);

@@ -401,5 +401,6 @@ void simfault_begin(struct sim *s);
 void simfault_end_all(struct sim *s);
 void simfault_free(struct sim *s);
 void simfault_died(struct sim *s, int i, int exit_status); /* a process ended by itself */
+void simfault_answer_lost(struct sim *s, struct simnode *n); /* of etcd */
 
 #endif

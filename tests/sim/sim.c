@@ -371,7 +371,7 @@ const char *sim_trace(const struct sim *s)
 	return (const char *)buf_head(&s->trace);
 }
 
-static _noreturn_ void end_with(struct sim *s, const char *fmt, va_list ap)
+static _printf_(2, 0) _noreturn_ void end_with(struct sim *s, const char *fmt, va_list ap)
 {
 	const char *trace = sim_trace(s);
 	size_t len = strlen(trace);

@@ -311,6 +311,7 @@ void simlog_timer(struct sim *s, struct timer *t);
 void simlog_kick(struct sim *s, int i);
 void simlog_crash(struct simnode *n); /* an operation under way may be done in part */
 void simlog_opened(struct simnode *n);
+void simlog_commit_back(struct simnode *n, leash_seq before);
 void simlog_note(struct simnode *n);  /* enters what the log holds now into the account */
 bool simlog_view(struct simnode *n, leash_seq seq, struct rlog_reader **reader, struct rlog_view *ret);
 

@@ -210,6 +210,7 @@ void simnet_free(void)
 
 static void feed(struct simnode *n, const char *from, enum rep_link link, struct flight *f, bool odd)
 {
+	leash_seq commit = rep_commit(simnode_rep(n));
 	struct frame frame;
 	struct rep_msg m;
 
@@ -220,6 +221,7 @@ static void feed(struct simnode *n, const char *from, enum rep_link link, struct
 		return;
 	if (m.n_recs == 0) {
 		node_msg(n->node, from, link, &m);
+		simlog_commit_back(n, commit);
 		return;
 	}
 	for (uint32_t i = 0; i < m.n_recs; i++) {

@@ -49,6 +49,9 @@ void simreader_peek(struct sim *s)
 	if (!n || n->paused)
 		return;
 	check_window(s, n);
+	if (rep_commit(simnode_rep(n)) > rep_log_end(simnode_rep(n)))
+		sim_broken(s, "%s offers records up to %" PRIu64 " to readers, but its log ends at %" PRIu64, n->name,
+			rep_commit(simnode_rep(n)), rep_log_end(simnode_rep(n)));
 	end = rep_commit(simnode_rep(n));
 	*p = (struct simread){ .n = n, .from = 1 + sim_below(s, end + 2), .asked_ns = s->now_ns, .life = n->hist_life };
 	p->reverse = sim_chance(s, 0.2);

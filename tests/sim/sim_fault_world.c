@@ -17,7 +17,7 @@ void simfault_end_restart(struct sim *s, struct simnode *n)
 bool simfault_begin_conf(struct sim *s, struct simnode *n, struct simnode *k)
 {
 	(void)k;
-	if (!s->etcd.now.insync.present || n->acc.meta.cluster == 0)
+	if (!s->etcd.now.insync.present)
 		return false; /* a founder's mistake would be the cluster's law */
 	if (n->damaged || n->wrong_conf || !simfault_end_process(s, n, SIM_END_KILL))
 		return false;
@@ -119,7 +119,8 @@ bool simfault_begin_clock(struct sim *s, struct simnode *n, struct simnode *k)
 
 	(void)k;
 	rate = 0.9 + (double)sim_below(s, 2000) / 10000.0;
-	simclock_set(n, rate, sim_chance(s, 0.3) ? sim_below(s, 3000 * MS) : 0);
+	/* sometimes the machine was suspended */
+	simclock_set(n, rate, sim_chance(s, 0.3) ? sim_below(s, sim_chance(s, 0.2) ? 300000 * MS : 3000 * MS) : 0);
 	n->real_off_ns = (int64_t)sim_below(s, 20000000 * MS) - (int64_t)(10000000 * MS);
 	sim_say(s, n->i, "has another clock: rate %.4f", n->clock_rate);
 	return true;

@@ -27,7 +27,7 @@ struct sim_opts sim_swarm_opts(uint64_t seed)
 	o.priorities = PICK(&rng, 0, 0, 1);
 	o.min_insync = (uint32_t)PICK(&rng, 1, 2, 2, 2, 2, 3);
 	o.min_insync = MIN2(o.min_insync, (uint32_t)o.nodes);
-	o.dedup_window = PICK(&rng, 200, 500, 2000);
+	o.dedup_window = PICK(&rng, 100, 200, 500, 2000);
 	o.segment_bytes = PICK(&rng, 8192, 16384, 65536);
 	o.reserve_bytes = PICK(&rng, 0, 4096, 16384);
 	o.retention_bytes = PICK(&rng, 0, 0, 2, 4) * o.segment_bytes;

@@ -215,7 +215,7 @@ START_TEST(graceful_hand_over_raises_the_epoch)
 {
 	struct sim *s = three();
 
-	sim_handover(s, "P1", "S2");
+	sim_handover(s, "P1", "S2", 3000);
 	ck_assert(leads(s, "S2", 300));
 	ck_assert_uint_eq(sim_insync(s)->epoch, 2);
 	ck_assert_uint_eq(sim_notes(s, "P1", REP_NOTE_DEPOSED), 1);
@@ -630,7 +630,7 @@ START_TEST(a8_late_hand_over_makes_no_second_primary_of_an_epoch)
 	int op;
 
 	sim_txn_fault(s, "P1", SIM_FAULT_LATE, 5000);
-	sim_handover(s, "P1", "S1"); /* gives up after 3 s */
+	sim_handover(s, "P1", "S1", 3000); /* gives up after 3 s */
 	sim_run(s, 50);
 	sim_cut_etcd(s, "P1", true);
 	sim_run(s, 3500);
@@ -801,7 +801,7 @@ START_TEST(b7_highest_number_goes_back_with_a_cut)
 	sim_cut_etcd(s, "P1", false);
 	ck_assert(sim_run_until(s, equal_and_quiet, 15000));
 	sim_run(s, 100);
-	sim_handover(s, "S1", "P1");
+	sim_handover(s, "S1", "P1", 3000);
 	ck_assert(leads(s, "P1", 2000));
 	again = sim_append(s, "P1", "seq-a/2", "y");
 	ck_assert(answered(s, again, 3000));

@@ -21,6 +21,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -50,18 +51,32 @@ def call(*argv, check=True, timeout=60, env=None, cwd=None):
     return done.stdout
 
 
-def why_not():
-    """Why this machine cannot boot hosts, or None."""
+def why_not(directory):
+    """Why this machine cannot boot hosts whose files are below `directory`, or None."""
     if os.geteuid() != 0:
         return "only root can boot hosts"
     missing = [p for p in PROGRAMS if not shutil.which(p)]
     if missing:
         return "%s not found: apt-get install --no-install-recommends %s" % (", ".join(missing), PACKAGES)
-    with open("/proc/filesystems", encoding="ascii") as f:
-        if "\toverlay\n" not in f.read() and subprocess.call(["modprobe", "-q", "overlay"]):
-            return "the kernel has no overlay file system"
     if not cgroup_roots():
         return "there is no writable cgroup2 hierarchy"
+    return why_no_mount(directory) or why_no_network()
+
+
+def why_no_mount(directory):
+    with tempfile.TemporaryDirectory(dir=directory) as top:
+        lower, upper, work, root = (os.path.join(top, d) for d in ("lower", "upper", "work", "root"))
+        for d in (lower, upper, work, root):
+            os.mkdir(d)
+        try:
+            call("mount", "-t", "overlay", "overlay", "-o", "lowerdir=%s,upperdir=%s,workdir=%s" % (lower, upper, work), root)
+            call("umount", root)
+        except Failed as e:
+            return "no overlay file system in %s: %s" % (directory, str(e).splitlines()[-1])
+    return None
+
+
+def why_no_network():
     name = "leash-%d-try" % os.getpid()
     try:
         call("ip", "netns", "add", name)

@@ -30,6 +30,10 @@ def depends(deb):
     return call("dpkg-deb", "--field", deb, "Pre-Depends", "Depends")
 
 
+class NoSources(Exception):
+    """Debian's packages cannot be reached from this machine."""
+
+
 class Image:
     """`path` is the base system's tree, read only by agreement."""
 
@@ -48,11 +52,21 @@ class Image:
         shutil.rmtree(fresh, ignore_errors=True)
         apt = "APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get --yes "
         later = apt + "clean && " + apt + "--download-only -o APT::Install-Recommends=1 install %s %s" % (deb, " ".join(BESIDE))
+        try:
+            self.bootstrap(later, fresh)
+        except Failed as e:
+            why = re.search(r"^.*(Could not resolve|Could not connect|Unable to connect|Temporary failure|timed out).*$", str(e), re.M)
+            if why:
+                raise NoSources(why.group(0).strip())
+            raise
+        os.rename(fresh, self.path)
+
+    @staticmethod
+    def bootstrap(later, fresh):
         call("mmdebstrap", "--mode=root", "--variant=minbase", "--include=" + ",".join(BASE), "--skip=cleanup/apt",
              "--customize-hook=" + later, "--customize-hook=mkdir -p $1/var/log/journal",
              "--customize-hook=rm -f $1/etc/machine-id $1/etc/hostname $1/etc/resolv.conf", "bookworm", fresh, *sources(),
              timeout=MAKE_S)
-        os.rename(fresh, self.path)
 
 
 def sources():

@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from hosts import Net, why_not  # noqa: E402
-from image import Image, Packages  # noqa: E402
+from image import Image, NoSources, Packages  # noqa: E402
 from leashhosts import Site  # noqa: E402
 from scenarios import cuts, deaths, fresh, life, package, reboots  # noqa: E402
 
@@ -129,14 +129,18 @@ def main():
         for s in scenarios:
             print("%-28s %s" % (s.__name__, (s.__doc__ or "").split("\n")[0]))
         return 0
-    reason = why_not()
+    reason = why_not(tempfile.gettempdir())
     if reason:
-        print("skipped: this machine cannot boot hosts: %s" % reason)
-        return 77
+        return skipped("this machine cannot boot hosts: %s" % reason)
     signal.signal(signal.SIGTERM, on_end)
     signal.signal(signal.SIGHUP, on_end)
     signal.signal(signal.SIGALRM, on_alarm)
     return run(args, scenarios)
+
+
+def skipped(reason):
+    print("skipped: %s" % reason)
+    return 77
 
 
 def run(args, scenarios):
@@ -153,6 +157,9 @@ def run(args, scenarios):
             else:
                 failed.append(s.__name__)
         finished = True
+    except NoSources as e:
+        finished = True
+        return skipped("there is no base system for hosts: %s" % e)
     finally:
         lab.drop_site()
         if finished and not failed and not args.keep:

@@ -5,8 +5,8 @@ from leashtest import wait_for
 from traffic import Traffic
 
 
-def cut(lab, name, do, another_leads=True):
-    """Cuts, waits until all go on, heals, and checks. do(site, primary)."""
+def cut(lab, name, do, another_leads=True, until=None):
+    """Cuts, waits until all go on (and until(site, primary)), heals, and checks. do(site, primary)."""
     site = lab.site()
     traffic = Traffic(site)
     victim = site.wait_primary()
@@ -16,6 +16,9 @@ def cut(lab, name, do, another_leads=True):
         do(site, victim)
         if another_leads:
             site.wait_primary(but=victim)
+    if until:
+        wait_for(lambda: until(site, victim), "the cut has lasted long enough", 60)
+        traffic.moving()
     site.net.heal()
     site.wait_in_sync()
     if not another_leads:
@@ -24,9 +27,14 @@ def cut(lab, name, do, another_leads=True):
     site.settle(traffic)
 
 
+def forgotten(site, host):
+    """The lease of its process has run out: etcd does not know the node any more."""
+    return site.etcd.get("engine/nodes/" + host.name) is None
+
+
 def cut_from_all(lab):
-    """The primary's cable is pulled"""
-    cut(lab, "primary cut off from all", lambda site, p: p.link(False))
+    """The primary's cable is pulled, for longer than its lease lives"""
+    cut(lab, "primary cut off from all", lambda site, p: p.link(False), until=forgotten)
 
 
 def cut_from_peers(lab):
@@ -54,7 +62,7 @@ def cut_from_etcd(lab):
 
 def deaf_primary(lab):
     """One way: the primary hears nobody on the network, but is heard"""
-    cut(lab, "deaf primary", lambda site, p: site.net.cut(site.hosts, p, one_way=True))
+    cut(lab, "deaf primary", lambda site, p: site.net.cut(site.hosts, p, one_way=True), until=forgotten)
 
 
 def mute_primary(lab):
@@ -70,7 +78,8 @@ def deaf_to_peers(lab):
 
 def secondary_cut_off(lab):
     """A secondary's cable is pulled: it is taken out of the set, the primary stays"""
-    cut(lab, "secondary cut off", lambda site, p: site.others(p)[0].link(False), another_leads=False)
+    cut(lab, "secondary cut off", lambda site, p: site.others(p)[0].link(False), another_leads=False,
+        until=lambda site, p: len(site.etcd.insync()) == 2)
 
 
 def gateway_cut_from_etcd(lab):

@@ -19,7 +19,7 @@ def start(lab, net):
     net.boot(host)
     install(host, lab.deb, "etcd-server", recommends=True)
     host.run("systemctl", "start", "leash-noded@P1", "leash-noded@S1", "leash-noded@S2", "leash-gatewayd")
-    host.run("apt-get", "--yes", "--no-install-recommends", "install", "redis-tools", "etcd-client")
+    host.run("apt-get", "--yes", "--no-install-recommends", "install", "redis-tools", "etcd-client", "man-db")
     return host
 
 

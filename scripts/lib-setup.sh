@@ -3,13 +3,13 @@
 # setup_packages.
 # shellcheck shell=bash disable=SC2154
 
-# The packages of debian/control's Build-Depends, one a line, without versions and profiles.
+# The packages of debian/control's Build-Depends, one a line, without versions and profiles. (debhelper brings the sequences.)
 setup_build_depends() {
 	awk '/^Build-Depends:/ { on = 1; sub(/^[^:]*:/, ""); print; next }
 	     on && /^[ \t]/ { print; next }
 	     on { exit }' "$leash_src/debian/control" |
 		tr ',' '\n' |
-		sed -e 's/(.*)//; s/<.*>//; s/\[.*\]//; s/|.*//; s/[[:space:]]//g; /^$/d; s/^debhelper-compat$/debhelper/'
+		sed -e 's/(.*)//; s/<.*>//; s/\[.*\]//; s/|.*//; s/[[:space:]]//g; /^$/d; s/^debhelper-compat$/debhelper/; /^dh-sequence-/d'
 	printf '%s\n' gcc make libc6-dev dpkg-dev
 }
 

@@ -266,7 +266,8 @@ static int check_needed(const struct recovery *r)
 		return cli_failed("etcd holds a state that cannot be read (%s); --force overwrites it", r->view.bad);
 	if (set->present && !r->o->force)
 		return cli_failed("the state is there (in-sync set version %" PRIu64 ", epoch %" PRIu64
-				  "): nothing is to be recovered; --force if all its members are lost for good",
+				  "): nothing is to be recovered; --force if all its members are lost for "
+				  "good, or if it is an old one from a backup",
 			set->version, set->epoch);
 	return CLI_OK;
 }

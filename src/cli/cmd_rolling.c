@@ -32,6 +32,9 @@
 #define POLL_NS       (200 * NS_PER_MS)
 #define TELL_AFTER_NS (10 * NS_PER_S) /* what is waited for is told, and again when it has changed */
 #define WHY_MAX       256
+#define NODES_HERE_MAX 64
+#define UNIT_BEGIN    "leash-noded@"
+#define UNIT_END      ".service"
 
 extern char **environ;
 
@@ -42,8 +45,8 @@ struct rolling_opts {
 };
 
 struct nodes_here {
-	char names[LOCAL_NODES_MAX][LEASH_NAME_MAX + 1];
-	bool primary[LOCAL_NODES_MAX];
+	char names[NODES_HERE_MAX][LEASH_NAME_MAX + 1];
+	bool primary[NODES_HERE_MAX];
 	size_t n;
 };
 
@@ -175,7 +178,7 @@ static int systemctl(const char *verb, const char *option, const char *node)
 	int status, r;
 	pid_t pid;
 
-	(void)snprintf(unit, sizeof unit, "leash-noded@%s.service", node);
+	(void)snprintf(unit, sizeof unit, UNIT_BEGIN "%s" UNIT_END, node);
 	r = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
 	if (r) {
 		cli_note("cannot run systemctl: %s", strerror(r));
@@ -251,19 +254,40 @@ static int add_named(struct nodes_here *here, char **operands, size_t n)
 	return CLI_OK;
 }
 
-/* A node that somebody started by hand, or another service, is left alone. */
-static int add_active(const struct rolling_opts *o, struct nodes_here *here)
+/* "leash-noded@P1.service": P1. False: no such unit. */
+static bool node_of_unit(const char *unit, char name[LEASH_NAME_MAX + 1])
 {
-	size_t n = 0, kept = 0;
-	int r = local_list(o->base, here->names, &n);
+	const size_t begin = strlen(UNIT_BEGIN), end = strlen(UNIT_END), n = strlen(unit);
 
-	if (r < 0 && r != -ENOENT)
-		return cli_failed("%s: %s", o->base, strerror(-r));
-	for (size_t i = 0; i < n; i++)
-		if (systemctl("is-active", "--quiet", here->names[i]) == 0)
-			memmove(here->names[kept++], here->names[i], sizeof here->names[i]);
-	here->n = kept;
-	return kept ? CLI_OK : cli_failed("no leash-noded@.service is active here");
+	if (n <= begin + end || n - begin - end > LEASH_NAME_MAX || strncmp(unit, UNIT_BEGIN, begin) != 0 ||
+		strcmp(unit + n - end, UNIT_END) != 0)
+		return false;
+	(void)snprintf(name, LEASH_NAME_MAX + 1, "%.*s", (int)(n - begin - end), unit + begin);
+	return name_valid(name);
+}
+
+/* What the service manager runs; a node that somebody started by hand, or in another service, is left alone. */
+static int add_active(struct nodes_here *here)
+{
+	FILE *f = popen("systemctl list-units --plain --no-legend --no-pager --state=active '" UNIT_BEGIN "*" UNIT_END "'", "re");
+	char line[512], unit[256];
+	bool all = true;
+
+	if (!f)
+		return cli_failed("cannot run systemctl: %s", strerror(errno));
+	while (fgets(line, sizeof line, f)) {
+		if (sscanf(line, "%255s", unit) != 1 || !strchr(line, '\n'))
+			continue; /* the rest of a long line */
+		if (here->n == NODES_HERE_MAX || !node_of_unit(unit, here->names[here->n]))
+			all = false;
+		else
+			here->n++;
+	}
+	if (pclose(f) != 0)
+		return cli_failed("systemctl does not tell which nodes run here");
+	if (!all)
+		return cli_failed("systemctl tells of units that are no nodes', or of more than %d", NODES_HERE_MAX);
+	return here->n ? CLI_OK : cli_failed("no leash-noded@.service is active here");
 }
 
 static int find_roles(const struct rolling_opts *o, struct nodes_here *here)
@@ -304,7 +328,7 @@ static int rolling_run(const void *opts, char **operands, size_t n_operands)
 
 	if (!here)
 		return cli_failed("out of memory");
-	r = n_operands ? add_named(here, operands, n_operands) : add_active(o, here);
+	r = n_operands ? add_named(here, operands, n_operands) : add_active(here);
 	if (r == CLI_OK)
 		r = find_roles(o, here);
 	return r == CLI_OK ? roll(o, here) : r;
@@ -331,6 +355,6 @@ const struct cli_command cli_rolling_restart = {
 	.exits = "  0  all of them are restarted and in sync\n  1  not all; a message says why, and the rest was not touched\n"
 		 "  2  wrong usage\n",
 	CLI_COMMAND_OPTS(keys, struct rolling_opts),
-	.operands_max = LOCAL_NODES_MAX,
+	.operands_max = NODES_HERE_MAX,
 	.run = rolling_run,
 };

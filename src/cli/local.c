@@ -1,13 +1,10 @@
 #include "cli/local.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <unistd.h>
 
-#include "base/ids.h"
 #include "cli/respc.h"
 #include "cli/sock.h"
 
@@ -64,40 +61,4 @@ int local_status(const char *base, const char *node, uint64_t deadline_ns, struc
 	n.heard = true;
 	*ret_node = n;
 	return 0;
-}
-
-static bool has_socket(const char *base, const char *node)
-{
-	char path[PATH_MAX];
-	int n = snprintf(path, sizeof path, "%s/%s/control.sock", base, node);
-
-	return n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(a, b);
-}
-
-int local_list(const char *base, char ret_names[LOCAL_NODES_MAX][LEASH_NAME_MAX + 1], size_t *ret_n)
-{
-	DIR *d = opendir(base);
-	const struct dirent *e;
-	size_t n = 0;
-	int r = 0;
-
-	if (!d)
-		return -errno;
-	while (r == 0 && (e = readdir(d))) {
-		if (!name_valid(e->d_name) || !has_socket(base, e->d_name))
-			continue;
-		if (n == LOCAL_NODES_MAX)
-			r = -E2BIG;
-		else
-			memcpy(ret_names[n++], e->d_name, strlen(e->d_name) + 1);
-	}
-	(void)closedir(d); /* only read */
-	qsort(ret_names, n, sizeof ret_names[0], by_name);
-	*ret_n = n;
-	return r;
 }

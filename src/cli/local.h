@@ -4,14 +4,11 @@
 #ifndef LEASH_CLI_LOCAL_H
 #define LEASH_CLI_LOCAL_H
 
-#include <limits.h>
-
 #include "base/buf.h"
 #include "cli/info.h"
 
 #define LOCAL_BASE      "/run/leash" /* where nodes have their runtime directories */
 #define LOCAL_WORDS_MAX 4            /* a verb and its arguments */
-#define LOCAL_NODES_MAX 64           /* of one machine */
 
 #define LOCAL_E_REFUSED 1 /* the node answered with an error, which is in the text */
 
@@ -24,8 +21,5 @@ int local_call(const char *base, const char *node, const char *const *words, siz
 
 /* What a node says about itself; as local_call(). @ret_node is then the caller's to info_deinit(). */
 int local_status(const char *base, const char *node, uint64_t deadline_ns, struct info_node *ret_node) _must_check_;
-
-/* The names under @base that have a control socket, in order. -ENOENT: no such directory; -E2BIG. */
-int local_list(const char *base, char ret_names[LOCAL_NODES_MAX][LEASH_NAME_MAX + 1], size_t *ret_n) _must_check_;
 
 #endif

@@ -210,7 +210,8 @@ uint32_t front_clients(const struct front *f); /* how many there are */
 /* No further command starts. Operations that are with the backend complete as usual. */
 void front_client_quiesce(struct front_client *c);
 
-/* Likewise, and a blocking command goes on waiting whatever comes, and a large reply stops between two of its pieces. */
+/* Likewise, and a blocking command goes on waiting whatever comes, and a large reply stops between two of its pieces (one that
+ * was asked for is cancelled). */
 void front_client_pause(struct front_client *c);
 
 /* After front_client_quiesce() or front_client_pause(): nothing is with the backend, and nothing goes there any more. */

@@ -152,7 +152,8 @@ struct range_rest {
 	bool reverse;
 };
 
-void range_rest(const struct op *op, struct range_rest *ret_rest); /* of one that is streaming */
+void range_pause(struct op *op); /* of one that is streaming: the piece that was asked for is not awaited */
+void range_rest(const struct op *op, struct range_rest *ret_rest); /* likewise, when it awaits none */
 struct op *range_go_on(struct front_client *c, const struct range_rest *rest); /* queued; NULL: no memory */
 
 /* ---- query.c: commands that ask the backend more than once, or wait */

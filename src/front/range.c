@@ -111,6 +111,18 @@ static void range_step(struct op *op)
 
 static const struct query_class range_class = { .step = range_step };
 
+void range_pause(struct op *op)
+{
+	struct range *r = (struct range *)op->query;
+	struct front *f = op->client->front;
+
+	must(r->q.streaming);
+	if (!op->at_backend)
+		return;
+	op->at_backend = r->reading = false;
+	f->ops.cancel(f->ctx, &op->pub);
+}
+
 void range_rest(const struct op *op, struct range_rest *ret_rest)
 {
 	const struct range *r = (const struct range *)op->query;

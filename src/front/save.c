@@ -30,14 +30,17 @@ void front_client_quiesce(struct front_client *c)
 	c->quiesced = true;
 }
 
-void front_client_pause(struct front_client *c)
-{
-	c->quiesced = c->paused = true;
-}
-
 static bool goes_on(const struct op *op)
 {
 	return op->query && op->query->streaming && !op->done;
+}
+
+void front_client_pause(struct front_client *c)
+{
+	c->quiesced = c->paused = true;
+	for (struct op *op = c->head; op; op = op->next)
+		if (goes_on(op))
+			range_pause(op);
 }
 
 /* What is done leaves with the next run, but for what stands behind a reply that goes on. */

@@ -47,10 +47,18 @@ void diag_no_primary(const char *engine, const char *last_node, leash_epoch last
 		engine, last_node, epoch_text);
 }
 
+/* An etcd that comes and goes all the time is told of now and then. Both belong to the control thread. */
+static struct diag_limit etcd_limit = DIAG_LIMIT(6, 60 * NS_PER_S);
+static bool etcd_lost_told;
+
 void diag_etcd_lost(const char *endpoint, const char *reason)
 {
 	struct diag_field fields[] = { { "LEASH_ETCD_ENDPOINT", endpoint } };
+	uint64_t dropped;
 
+	etcd_lost_told = diag_limit_pass(&etcd_limit, clk_boot_ns(), &dropped);
+	if (!etcd_lost_told)
+		return;
 	diag_event(LOG_WARNING, DIAG_GW_ETCD_LOST, fields, ARRAY_SIZE(fields),
 		"etcd does not answer (last tried '%s': %s); going on with the primaries known, and with what nodes say",
 		endpoint, reason);
@@ -64,6 +72,8 @@ void diag_etcd_back(const char *endpoint, uint64_t away_ms)
 		{ "LEASH_PAUSE_MS", number(away_ms, away_text) },
 	};
 
+	if (!etcd_lost_told)
+		return;
 	diag_event(LOG_NOTICE, DIAG_GW_ETCD_BACK, fields, ARRAY_SIZE(fields),
 		"etcd answers again ('%s') after %s ms", endpoint, away_text);
 }

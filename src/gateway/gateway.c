@@ -380,26 +380,9 @@ void gateway_free(struct gateway *g)
 	unmake(g);
 }
 
-int gateway_adopt(struct gateway *g, struct keep *keep)
+int gateway_adopt(struct gateway *g, struct notify_fds *fds)
 {
-	return handover_in(&g->crew, keep);
-}
-
-/* All workers are done. */
-static void store_clients(struct gateway *g)
-{
-	_cleanup_(keep_deinit) struct keep keep = KEEP_NULL;
-	int r = handover_out(&g->crew, &keep);
-
-	if (g->watchdog)
-		notify_watchdog_ping(); /* the next step waits for the manager */
-	if (r == 0)
-		r = keep_store(&keep);
-	if (r < 0)
-		diag(LOG_WARNING, "client connections cannot be kept for the next start, and end: %s", strerror(-r));
-	else
-		diag(LOG_INFO, "%zu client connections were given to the service manager for the next start",
-			keep.n_clients);
+	return handover_take(&g->crew, fds);
 }
 
 int gateway_run(struct gateway *g)
@@ -421,7 +404,9 @@ int gateway_run(struct gateway *g)
 	for (uint32_t i = 0; i < g->crew.n_workers; i++)
 		cut_off += worker_cut_off(g->crew.workers[i]);
 	diag_drained((clk_boot_ns() - g->stop_began_ns) / NS_PER_MS, cut_off);
+	if (g->watchdog)
+		notify_watchdog_ping(); /* what follows waits for the manager */
 	if (g->crew.keeps)
-		store_clients(g);
+		handover_store(&g->crew);
 	return 0;
 }

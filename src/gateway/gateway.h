@@ -12,13 +12,13 @@
 #ifndef LEASH_GATEWAY_GATEWAY_H
 #define LEASH_GATEWAY_GATEWAY_H
 
-#include "gateway/keep.h"
 #include "gateway/settings.h"
 
 #define GATEWAY_DRAIN_MS      5000
 #define GATEWAY_KEEP_DRAIN_MS 15000
 
 struct gateway;
+struct notify_fds;
 
 /* Reads the settings again, as they were read at the start: 0, or CONF_E_INVALID with @errors. */
 typedef int (*gateway_reload_fn)(void *ctx, struct settings *ret_settings, struct conf_errors *errors);
@@ -31,8 +31,11 @@ int gateway_new(struct settings *settings, int listen_fd, gateway_reload_fn relo
 	struct gateway **ret_gateway, const char **ret_why) _must_check_;
 void gateway_free(struct gateway *g); /* NULL is fine */
 
-/* Takes over the clients of the former process, before gateway_run(). -ENOMEM: the rest stays in @keep. */
-int gateway_adopt(struct gateway *g, struct keep *keep) _must_check_;
+/*
+ * Takes over the clients of the former process, if it left any, out of what was inherited. Before gateway_run(), and as late
+ * as possible: a start that fails before leaves them to the next one. 0, or -ENOMEM.
+ */
+int gateway_adopt(struct gateway *g, struct notify_fds *fds) _must_check_;
 
 /* Serves until SIGTERM or SIGINT. 0, or a negative errno. */
 int gateway_run(struct gateway *g) _must_check_;

@@ -2,6 +2,8 @@
 
 #include <errno.h>
 
+#include "base/diag.h"
+
 /* ---------------------------------------------------------------------------------------------------------- the book */
 
 /* The book knows of no etcd revision yet: whatever cluster etcd names takes the place of this one. */
@@ -52,7 +54,8 @@ static int books_out(struct book *book, struct keep *k)
 
 /* ----------------------------------------------------------------------------------------------------------- clients */
 
-int handover_in(struct crew *crew, struct keep *k)
+/* Takes over what is in @k, as far as there is memory. */
+static int clients_in(struct crew *crew, struct keep *k)
 {
 	int r = books_in(crew->book, k);
 
@@ -66,7 +69,7 @@ int handover_in(struct crew *crew, struct keep *k)
 	return r;
 }
 
-int handover_out(struct crew *crew, struct keep *ret_keep)
+static int clients_out(struct crew *crew, struct keep *ret_keep)
 {
 	struct keep k = KEEP_NULL;
 	int r = books_out(crew->book, &k);
@@ -79,4 +82,39 @@ int handover_out(struct crew *crew, struct keep *ret_keep)
 	}
 	*ret_keep = k;
 	return 0;
+}
+
+int handover_take(struct crew *crew, struct notify_fds *fds)
+{
+	_cleanup_(keep_deinit) struct keep keep = KEEP_NULL;
+	struct keep_taken taken;
+	int r = keep_take(fds, &keep, &taken);
+	size_t n = keep.n_clients;
+
+	if (r == 0)
+		r = clients_in(crew, &keep);
+	if (r < 0)
+		return r;
+	if (taken.n_lost)
+		diag(LOG_WARNING, "%u client connections of the former process had to be closed%s", taken.n_lost,
+			taken.error == KEEP_E_FOREIGN ? ": it was another release" :
+			taken.error		      ? ": what it wrote of them is damaged" :
+							"");
+	if (n)
+		diag(LOG_INFO, "going on with %zu client connections of the former process", n);
+	return 0;
+}
+
+void handover_store(struct crew *crew)
+{
+	_cleanup_(keep_deinit) struct keep keep = KEEP_NULL;
+	int r = clients_out(crew, &keep);
+
+	if (r == 0)
+		r = keep_store(&keep);
+	if (r < 0)
+		diag(LOG_WARNING, "client connections cannot be kept for the next start, and end: %s", strerror(-r));
+	else
+		diag(LOG_INFO, "%zu client connections were given to the service manager for the next start",
+			keep.n_clients);
 }

@@ -8,10 +8,12 @@
 #include "gateway/keep.h"
 #include "gateway/worker.h"
 
-/* Before the workers are started; the book has its engines. Takes over what is in @k. -ENOMEM: the rest is still there. */
-int handover_in(struct crew *crew, struct keep *k) _must_check_;
+struct notify_fds;
 
-/* When all workers are done. Takes from them what they kept. -ENOMEM: what has no room stays with them and is closed. */
-int handover_out(struct crew *crew, struct keep *ret_keep) _must_check_;
+/* Before the workers are started; the book has its engines. Says what it took and what was lost. 0, or -ENOMEM. */
+int handover_take(struct crew *crew, struct notify_fds *fds) _must_check_;
+
+/* When all workers are done. Says what was given; what cannot be given is closed with the workers. */
+void handover_store(struct crew *crew);
 
 #endif

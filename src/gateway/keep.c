@@ -260,9 +260,8 @@ static int read_note(int fd, struct keep *ret_keep)
 	struct stat st;
 	size_t done = 0;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return KEEP_E_FOREIGN;
-	if (st.st_size <= 0 || (uint64_t)st.st_size > 2 * KEEP_BYTES_MAX)
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size <= 0 ||
+		(uint64_t)st.st_size > 2 * KEEP_BYTES_MAX)
 		return KEEP_E_DAMAGED;
 	text = malloc((size_t)st.st_size);
 	if (!text)

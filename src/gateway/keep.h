@@ -55,8 +55,8 @@ void keep_deinit(struct keep *k); /* closes what it has */
 int keep_add(struct keep *k, int fd, uint8_t *state, size_t bytes) _must_check_;
 
 enum keep_error {
-	KEEP_E_FOREIGN = 1, /* of another version, or no note */
-	KEEP_E_DAMAGED,
+	KEEP_E_FOREIGN = 1, /* of another version, or not a note */
+	KEEP_E_DAMAGED,     /* or it did not come at all */
 };
 
 /* ---- keep_format.c: the note. Appends to @out. -EMSGSIZE, -ENOMEM. */

@@ -12,6 +12,7 @@
 #include "base/diag.h"
 #include "base/notify.h"
 #include "gateway/gateway.h"
+#include "gateway/keep.h"
 #include "gateway/listen.h"
 
 struct args {
@@ -41,9 +42,9 @@ static int print_help(void)
 static int complain(const struct conf_errors *errors)
 {
 	for (size_t i = 0; i < errors->n; i++)
-		(void)fprintf(stderr, "leash-gatewayd: %s\n", errors->text[i]);
+		diag(LOG_ERR, "%s", errors->text[i]);
 	if (errors->more)
-		(void)fprintf(stderr, "leash-gatewayd: and %zu more errors\n", errors->more);
+		diag(LOG_ERR, "... and %zu more errors", errors->more);
 	return EX_CONFIG;
 }
 
@@ -84,28 +85,6 @@ static int open_socket(const struct settings *s, struct notify_fds *fds, int *re
 	return 0;
 }
 
-/* As late as possible: a start that fails before leaves them to the next one. */
-static int take_clients(struct gateway *g, struct notify_fds *fds)
-{
-	_cleanup_(keep_deinit) struct keep keep = KEEP_NULL;
-	struct keep_taken taken;
-	int r = keep_take(fds, &keep, &taken);
-	size_t n = keep.n_clients;
-
-	if (r == 0)
-		r = gateway_adopt(g, &keep);
-	if (r < 0)
-		return r;
-	if (taken.n_lost || taken.error)
-		diag(LOG_WARNING, "%u client connections of the former process had to be closed%s", taken.n_lost,
-			taken.error == KEEP_E_FOREIGN   ? ": it was another release" :
-			taken.error == KEEP_E_DAMAGED ? ": what it wrote of them is damaged" :
-							"");
-	if (n)
-		diag(LOG_INFO, "going on with %zu client connections of the former process", n);
-	return 0;
-}
-
 static int serve(struct settings *s, struct args *args)
 {
 	_cleanup_(notify_fds_deinit) struct notify_fds fds = NOTIFY_FDS_NULL;
@@ -128,7 +107,7 @@ static int serve(struct settings *s, struct args *args)
 		diag(LOG_ERR, "cannot start (%s): %s", why, strerror(-r));
 		return r == -EINVAL ? EX_CONFIG : EXIT_FAILURE;
 	}
-	r = take_clients(g, &fds);
+	r = gateway_adopt(g, &fds);
 	if (r == 0)
 		r = gateway_run(g);
 	gateway_free(g);
@@ -146,6 +125,7 @@ int main(int argc, char **argv)
 	int r;
 
 	(void)signal(SIGPIPE, SIG_IGN);
+	diag_init("leash-gatewayd", DIAG_TARGET_AUTO, LOG_INFO);
 	r = conf_load(&settings_desc, argc, argv, &s, &result, &errors);
 	if (r == CONF_E_INVALID)
 		return complain(&errors);

@@ -13,6 +13,7 @@
 
 #define ROUNDS_PER_TURN 8
 #define ACCEPT_PAUSE_NS (100 * NS_PER_MS) /* after running out of descriptors */
+#define STOP_LOOK_NS    (5 * NS_PER_MS)   /* while stopping: is all done? */
 
 /* ----------------------------------------------------------------------------------------- the front end's backend */
 
@@ -286,8 +287,8 @@ static void arm(struct worker *w, uint64_t now_ns)
 		at_ns = MIN2(at_ns, upstream_wants_pump(w->ups[i]) ? now_ns : upstream_wakeup_ns(w->ups[i]));
 	if (!w->accepting && !w->stopping)
 		at_ns = MIN2(at_ns, w->accept_after_ns);
-	if (w->stopping && now_ns < w->flush_until_ns)
-		at_ns = MIN2(at_ns, w->flush_until_ns);
+	if (w->stopping)
+		at_ns = MIN2(at_ns, now_ns + STOP_LOOK_NS);
 	if (w->woken)
 		at_ns = now_ns;
 	if (at_ns > now_ns) {
@@ -367,6 +368,7 @@ static void *run(void *arg)
 {
 	struct worker *w = arg;
 
+	(void)pthread_setname_np(pthread_self(), "worker"); /* for those who look */
 	book_thread_join();
 	do
 		(void)event_base_loop(w->base, EVLOOP_ONCE);

@@ -179,15 +179,24 @@ static void event_of(int level, const char *id, const char *reason, const char *
 	diag_event(level, id, &f, reason ? 1 : 0, "%s%s%s", text, reason ? ": " : "", reason ? reason : "");
 }
 
+/* An etcd that comes and goes all the time is told of now and then. Both belong to the loop's thread. */
+static struct diag_limit etcd_limit = DIAG_LIMIT(6, 60 * NS_PER_S);
+static bool etcd_away_told;
+
 void diag_etcd_away(const char *why)
 {
-	event_of(LOG_WARNING, DIAG_ID_ETCD_AWAY, why,
-		"etcd does not answer; records go on committing, changes of primary and in-sync set wait");
+	uint64_t dropped;
+
+	etcd_away_told = diag_limit_pass(&etcd_limit, clk_boot_ns(), &dropped);
+	if (etcd_away_told)
+		event_of(LOG_WARNING, DIAG_ID_ETCD_AWAY, why,
+			"etcd does not answer; records go on committing, changes of primary and in-sync set wait");
 }
 
 void diag_etcd_back(void)
 {
-	event_of(LOG_NOTICE, DIAG_ID_ETCD_BACK, NULL, "etcd answers again");
+	if (etcd_away_told)
+		event_of(LOG_NOTICE, DIAG_ID_ETCD_BACK, NULL, "etcd answers again");
 }
 
 void diag_etcd_unreadable(const char *what)
@@ -287,8 +296,15 @@ void diag_log_torn(leash_seq from)
 		"the log's last write was torn by a crash and cut off from record %s on; nothing of it had been acknowledged", at);
 }
 
+/* What is tried again and again comes again and again. */
+static struct diag_limit problem_limit = DIAG_LIMIT(5, 60 * NS_PER_S);
+
 void diag_log_problem(const char *text)
 {
+	uint64_t dropped;
+
+	if (!diag_limit_pass(&problem_limit, clk_boot_ns(), &dropped))
+		return;
 	event_of(LOG_WARNING, DIAG_ID_LOG_PROBLEM, text, "log");
 }
 

@@ -352,6 +352,17 @@ void lt_op_begin(struct logthread *lt)
 void lt_op_end(struct logthread *lt)
 {
 	__atomic_store_n(&lt->op_began_ns, 0, __ATOMIC_RELAXED);
+	lt_moved(lt);
+}
+
+void lt_moved(struct logthread *lt)
+{
+	(void)__atomic_add_fetch(&lt->moves, 1, __ATOMIC_RELAXED);
+}
+
+uint64_t logthread_moves(const struct logthread *lt)
+{
+	return __atomic_load_n(&lt->moves, __ATOMIC_RELAXED);
 }
 
 void lt_cut_begin(struct logthread *lt)

@@ -88,6 +88,9 @@ void logthread_set_scrub_rate(struct logthread *lt, uint64_t bytes_per_s);
 
 /* How long the writing thread's operation in progress has taken (R11a), ns; 0: none. Any thread. */
 uint64_t logthread_stuck_ns(const struct logthread *lt);
+/* Rises while the writing thread moves: with each operation that ends, and a few times a second when nothing is to be done.
+ * For the watchdog: it also sees what is stuck outside of an operation. Any thread. */
+uint64_t logthread_moves(const struct logthread *lt);
 
 /*
  * Reads records @from..@to of the log (the caller knows that they are there), at most @count_max (1..REP_BATCH_MAX) and

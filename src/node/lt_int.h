@@ -109,6 +109,7 @@ struct logthread {
 	struct logthread_stats stats;
 
 	uint64_t op_began_ns;         /* atomic; 0: no operation in progress */
+	uint64_t moves;               /* atomic: operations and rounds of the writing thread */
 	uint64_t cuts;                /* atomic: rises before and after each cut, reset, setting aside: odd = under way */
 	leash_seq durable;            /* atomic: of the log, for the scrub */
 	leash_seq start;              /* atomic: of the log, for the scrub; 0: retention is removing segments */
@@ -118,6 +119,7 @@ struct logthread {
 /* Between a pair of these the writing thread is in one operation (R11a). */
 void lt_op_begin(struct logthread *lt);
 void lt_op_end(struct logthread *lt);
+void lt_moved(struct logthread *lt); /* for the watchdog */
 
 /* What readers and the scrub see between a pair of these means nothing. */
 void lt_cut_begin(struct logthread *lt);

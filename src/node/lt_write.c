@@ -362,9 +362,11 @@ void *lt_write_main(void *arg)
 	uint64_t wait_ns = 0;
 	bool end = false;
 
+	(void)pthread_setname_np(pthread_self(), "log-write"); /* for those who look */
 	while (!end) {
 		struct lt_cmd *q = take_all(lt, wait_ns, &end);
 
+		lt_moved(lt);
 		lt_carry_out(lt, q);
 		wait_ns = lt->w.failed ? LT_RESERVE_NS : q ? 0 : lt_idle(lt);
 	}

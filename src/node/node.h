@@ -186,6 +186,7 @@ int node_status_json(struct node *n, enum peer_info_what what, struct buf *out) 
 
 /* For the watchdog: how long the log thread's operation in progress has taken. 0: none. */
 uint64_t node_disk_stuck_ns(const struct node *n);
+uint64_t node_log_moves(const struct node *n); /* logthread_moves() */
 
 /* -------------------------------------------------------------------------------------------------------- operators */
 

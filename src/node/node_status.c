@@ -13,6 +13,7 @@ leash_id node_cluster(const struct node *n) { return drv_cluster(n->drv); }
 const char *node_name(const struct node *n) { return n->conf.node; }
 const char *node_engine(const struct node *n) { return n->conf.engine; }
 const struct keys_view *node_view(const struct node *n) { return n->view_known ? &n->view : NULL; }
+uint64_t node_log_moves(const struct node *n) { return n->lt ? logthread_moves(n->lt) : 0; }
 uint64_t node_disk_stuck_ns(const struct node *n) { return n->lt ? logthread_stuck_ns(n->lt) : 0; }
 
 leash_id node_incarnation(const struct node *n)

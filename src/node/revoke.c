@@ -122,7 +122,7 @@ static int revoke_lease(const struct settings *s, leash_id lease)
 	if (r == 0)
 		r = make_loop(&v);
 	if (r < 0) {
-		diag(LOG_WARNING, "The lease %016llx is not revoked: %s; it expires by itself.",
+		diag(LOG_WARNING, "the lease %016llx is not revoked: %s; it expires by itself",
 			(unsigned long long)lease, strerror(-r));
 		return 1;
 	}
@@ -130,10 +130,10 @@ static int revoke_lease(const struct settings *s, leash_id lease)
 	if (v.n_open > 0)
 		(void)event_base_dispatch(v.base);
 	if (!v.revoked)
-		diag(LOG_WARNING, "The lease %016llx is not revoked: %s; it expires by itself.",
+		diag(LOG_WARNING, "the lease %016llx is not revoked: %s; it expires by itself",
 			(unsigned long long)lease, v.why);
 	else
-		diag(LOG_INFO, "The lease %016llx of the dead node is revoked.", (unsigned long long)lease);
+		diag(LOG_INFO, "the lease %016llx of the dead node is revoked", (unsigned long long)lease);
 	return v.revoked ? 0 : 1;
 }
 
@@ -156,7 +156,7 @@ static int run(const struct settings *s, const char *name)
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0) {
-		diag(LOG_WARNING, "Cannot read the lease in \"%s\": %s; it expires by itself.", path ? path : "",
+		diag(LOG_WARNING, "cannot read the lease in \"%s\": %s; it expires by itself", path ? path : "",
 			strerror(-r));
 		return 1;
 	}
@@ -174,8 +174,12 @@ int main(int argc, char **argv)
 	int r = conf_load(&settings_desc, argc, argv, &s, &result, &errors);
 
 	diag_init("leash-revoke-lease", DIAG_TARGET_AUTO, LOG_INFO);
-	if (r) { /* leash-noded has said it */
-		diag(LOG_WARNING, "The configuration cannot be read, so no lease is revoked; it expires by itself.");
+	if (r) {
+		const char *status = getenv("EXIT_STATUS"); /* of leash-noded: systemd.exec(5) */
+
+		if (status && strcmp(status, "78") == 0)
+			return 1; /* it has said so itself, before it had a lease */
+		diag(LOG_WARNING, "the configuration cannot be read, so no lease is revoked; it expires by itself");
 		return 1;
 	}
 	if (result.action == CONF_HELP || result.action == CONF_VERSION) {
@@ -186,7 +190,7 @@ int main(int argc, char **argv)
 	diag_init("leash-revoke-lease", (enum diag_target)s.log.target, s.log.level);
 	r = 0;
 	if (result.n_operands != 1 || !name_valid(result.operands[0])) {
-		diag(LOG_ERR, "Which node? Usage: leash-revoke-lease NAME [OPTION]...");
+		diag(LOG_ERR, "which node? Usage: leash-revoke-lease NAME [OPTION]...");
 		r = 78;
 	} else if (result.action == CONF_RUN) {
 		r = run(&s, result.operands[0]);

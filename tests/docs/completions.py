@@ -82,7 +82,7 @@ def zsh():
     same(re.findall(r"^\t\t'([a-z-]+):", lists["commands"], re.M), {c.split()[0] for c in ALL} | {"help"}, "zsh: commands")
     same(re.findall(r"^\t\t'([a-z-]+):", lists["logs"], re.M), [c[4:] for c in ALL if c.startswith("log ")], "zsh: log commands")
     etcd = names(lists["etcd"])
-    body = re.search(r"^_leash\(\) \{\n(.*?)^\}", text, re.M | re.S)[1]
+    body = re.search(r"^_leash_command\(\) \{\n(.*?)^\}", text, re.M | re.S)[1]
     blocks = {c.strip("' "): part for heads, part in re.findall(r"^\t([^\n()]+)\)((?: |\n\t\t)_arguments.*?);;$", body, re.M | re.S)
               for c in heads.split("|")}
     same(blocks, ALL, "zsh: commands with options")

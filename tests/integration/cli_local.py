@@ -30,12 +30,14 @@ import socket, sys
 with socket.socket(socket.AF_UNIX) as s:
     s.connect(%r)
     s.sendall(" ".join(sys.argv[1:]).encode() + b"\\n")
-    sys.exit(int(s.makefile().readline()))
+    status, _, text = s.makefile().read().partition("\\n")
+    sys.stdout.write(text)
+    sys.exit(int(status))
 """
 
 
 class Manager:
-    """Does what `systemctl is-active` and `systemctl restart` ask for, with the nodes of @cluster."""
+    """Does what `systemctl list-units`, `is-active` and `restart` ask for, with the nodes of @cluster."""
 
     def __init__(self, tmp, cluster):
         self.cluster, self.restarted = cluster, []
@@ -55,7 +57,11 @@ class Manager:
             conn, _ = self.server.accept()
             with conn:
                 words = conn.makefile().readline().split()
-                conn.sendall(b"%d\n" % self.obey(words))
+                if words[0] == "list-units":
+                    units = sorted("leash-noded@%s.service" % n for n in self.cluster.running)
+                    conn.sendall(b"0\n" + "".join(u + " loaded active running leash node\n" for u in units).encode())
+                else:
+                    conn.sendall(b"%d\n" % self.obey(words))
 
     def obey(self, words):
         verb, quiet, dashes, unit = words
@@ -132,7 +138,7 @@ class Test:
         self.revoke(0, name)
         with open(self.lease_file(name), "w", encoding="utf-8") as f:
             f.write("nonsense\n")
-        self.revoke(1, name, "Cannot read the lease")
+        self.revoke(1, name, "cannot read the lease")
         self.cluster.start(name)
         self.cluster.wait_in_sync(*NAMES)
 
@@ -158,6 +164,9 @@ class Test:
         out, left = sorted(n for n in NAMES if n != primary)
         self.leash(1, "rolling-restart", "S9", says="leash-noded@S9.service is not active")
         self.leash(2, "rolling-restart", left, left, says="named twice")
+        os.rename(os.path.join(self.tmp, "run", left), os.path.join(self.tmp, "run", "away"))
+        self.leash(1, "rolling-restart", says=left + " does not answer on its control socket")
+        os.rename(os.path.join(self.tmp, "run", "away"), os.path.join(self.tmp, "run", left))
         self.cluster.stop(out)
         self.cluster.wait("it is out of the set", lambda s: s["cluster"] and len(s["cluster"]["members"]) == 2)
         self.leash(1, "rolling-restart", says=out + " is not in sync")

@@ -17,10 +17,11 @@ import threading
 import time
 
 from cluster import SLOW, Cluster, Producer, check_promises, run_scenarios, seq_of
+from history import Reader
 from leashtest import ConnectionLost, RespError, run, wait_for
 from manager import ManagedGateway
 
-RESTARTS = int(os.environ.get("LEASH_RESTARTS", "8"))
+RESTARTS = int(os.environ.get("LEASH_RESTARTS", "4"))
 IDLE = 300
 
 
@@ -163,7 +164,7 @@ class Newcomer(Talker):
 
 
 def kept_history(cluster, gateway, name):
-    h = cluster.history(name, in_order=True)
+    h = cluster.history(name, in_order=not name.startswith("reader"))
     h.one_endpoint = "%d:kept" % gateway.port
     return h
 
@@ -197,11 +198,13 @@ def under_load(test):
     followers = [Follower(gw, "f%d" % i, ms) for i, ms in enumerate((0, 50, 1000))]
     dribblers = [Dribbler(gw, "d%d" % i, kept_history(c, gw, "d%d" % i)) for i in range(4)]
     others = [LazyReader(gw, "lazy"), Newcomer(gw, "new0"), Newcomer(gw, "new1")]
+    readers = [Reader(gw.port, kept_history(c, gw, "reader%d" % i)) for i in range(2)]
+    c.readers += readers
     idle, ids = idle_clients(gw)
     waiting = gw.client()
     waiting.send("XREAD", "BLOCK", "0", "STREAMS", "engine", "999999999-0")  # never answered
     talkers = writers + followers + dribblers + others
-    for t in talkers + producers:
+    for t in talkers + producers + readers:
         t.start()
     for p in producers:
         p.trouble = None
@@ -234,6 +237,7 @@ def under_load(test):
     except BlockingIOError:
         pass
     c.check_histories()
+    assert all(r.history.conns == 1 for r in readers), "a reader lost its connection, or saw an error"
     for word in ("damaged", "had to be closed", "cannot be kept", "cannot go on"):
         assert word not in gw.output(), word
     print("%d records, %d restarts, away for up to %.2f s; %d looks of the lazy reader, %d new connections" % (

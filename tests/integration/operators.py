@@ -28,7 +28,7 @@ from cluster import Cluster, Gateway, Producer, SLOW, check_promises, leash, run
 from leashtest import BUILD, Etcd, Node, RespError, free_ports, run, wait_for
 
 QUICK = {"lease_ttl": "2", "failure_timeout": "500ms", "disk_timeout": "1900ms"}
-GONE = "etcd has lost this engine's state: see `leash recover`"
+GONE = "etcd has lost the state of this engine"
 
 
 def append(c, n, prefix="v"):

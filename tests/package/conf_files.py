@@ -85,6 +85,8 @@ def check_units():
     node, node_socket = read("leash-noded@.service"), read("leash-noded@.socket")
     gateway, gateway_socket = read("leash-gatewayd.service"), read("leash-gatewayd.socket")
     assert "FileDescriptorName=control\n" in node_socket and "ListenStream=/run/leash/%i/control.sock\n" in node_socket
+    # Only so does it go when its service fails, and is made again with the service's directory.
+    assert "BindsTo=leash-noded@%i.service\n" in node_socket and "Sockets=leash-noded@%i.socket\n" in node
     assert "FileDescriptorName=listen\n" in gateway_socket and "ListenStream=127.0.0.1:8080\n" in gateway_socket
     for text in (node, gateway):
         assert "@sbindir@" not in text and "@bindir@" not in text and "@leashconfdir@" not in text, text

@@ -1004,6 +1004,39 @@ START_TEST(saved_in_the_midst_of_a_large_reply)
 }
 END_TEST
 
+/* Nobody waits for a piece, however far the primary is. */
+START_TEST(large_reply_is_paused_while_it_reads)
+{
+	struct buf saved = BUF_NULL, *out = front_client_out(w.c);
+	size_t n;
+
+	fill(10000);
+	say("XRANGE a - +\r\n");
+	w.hold_reads = true;
+	while (!w.read_op) {
+		ck_assert_uint_gt(buf_len(out), 0);
+		buf_consume(out, buf_len(out));
+		run();
+	}
+	n = w.read.from;
+	front_client_pause(w.c);
+	ck_assert_uint_eq(w.n_cancelled, 1);
+	ck_assert(front_client_quiet(w.c));
+	w.hold_reads = false;
+	hand_over(&saved);
+	out = front_client_out(w.c);
+	ck_assert_uint_gt(buf_len(out), 0);
+	while (buf_len(out)) {
+		buf_consume(out, buf_len(out));
+		run();
+	}
+	ck_assert_uint_gt(n, 1);
+	ck_assert_uint_eq(w.read.from, n); /* no other was held */
+	talk("PING\r\n", "+PONG\r\n");
+	buf_deinit(&saved);
+}
+END_TEST
+
 START_TEST(engine_that_goes_away_ends_a_large_reply)
 {
 	struct buf saved = BUF_NULL;
@@ -1186,6 +1219,7 @@ UNIT_MAIN("front", {
 	tcase_add_test(tc, paused_client_stays_as_it_is);
 	tcase_add_test(tc, large_replies_go_on);
 	tcase_add_test(tc, saved_in_the_midst_of_a_large_reply);
+	tcase_add_test(tc, large_reply_is_paused_while_it_reads);
 	tcase_add_test(tc, engine_that_goes_away_ends_a_large_reply);
 	tcase_add_test(tc, small_things_go_along);
 	tcase_add_test(tc, held_command_stays_muted);

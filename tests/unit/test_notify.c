@@ -50,6 +50,11 @@ START_TEST(messages)
 	ck_assert_str_eq(received(), "WATCHDOG=1");
 	notify_extend_timeout(5000000);
 	ck_assert_str_eq(received(), "EXTEND_TIMEOUT_USEC=5000000");
+	ck_assert_int_eq(notify_store("clients", (int[]){ manager }, 1), 0);
+	ck_assert_str_eq(received(), "FDSTORE=1\nFDNAME=clients\nFDPOLL=0");
+	notify_store_remove("clients");
+	ck_assert_str_eq(received(), "FDSTOREREMOVE=1\nFDNAME=clients");
+	ck_assert(notify_offered());
 	notify_status("primary of \"%s\"\nREADY=1", "engine");
 	ck_assert_str_eq(received(), "STATUS=primary of \"engine\" READY=1");
 }
@@ -75,6 +80,8 @@ START_TEST(nothing_happens_without_a_manager)
 	ck_assert_int_eq(unsetenv("WATCHDOG_USEC"), 0);
 	notify_ready();
 	notify_status("x");
+	ck_assert(!notify_offered());
+	ck_assert_int_eq(notify_store("x", (int[]){ 0 }, 1), -ENOENT);
 	ck_assert(!notify_watchdog(&ns));
 }
 END_TEST
@@ -133,12 +140,15 @@ static void take_by_name_and_kind(void)
 		socket(AF_INET, SOCK_STREAM, 0) };
 	struct notify_fds set = NOTIFY_FDS_NULL;
 	int fd = -1, other = -1;
+	const char *name;
 
 	inherit(fds, 4, "gateway:control:gateway:client");
 	must(notify_fds_init(&set) == 0);
 	must(set.n_fds == 4);
 	must(!getenv("LISTEN_FDS"));
 
+	must(notify_fds_others(&set, "control", &name) == 3 && strcmp(name, "gateway") == 0);
+	must(notify_fds_others(&set, "gateway", &name) == 2 && strcmp(name, "control") == 0);
 	must(notify_fds_take(&set, "nobody", NOTIFY_ANY, &fd) == NOTIFY_E_NONE);
 	must(notify_fds_take(&set, "control", NOTIFY_LISTEN_INET, &fd) == NOTIFY_E_KIND);
 	must(notify_fds_take(&set, "control", NOTIFY_LISTEN_UNIX, &fd) == 0);
@@ -154,6 +164,7 @@ static void take_by_name_and_kind(void)
 	must(other == 5);
 	must(notify_fds_take(&set, "client", NOTIFY_LISTEN_INET, &other) ==
 		NOTIFY_E_KIND); /* not listening */
+	must(notify_fds_others(&set, "client", &name) == 0 && !name);
 	notify_fds_deinit(&set);
 	must(fcntl(6, F_GETFD) == -1); /* what nobody took is closed */
 	must(fcntl(4, F_GETFD) >= 0);

@@ -41,7 +41,7 @@ void keep_begin(struct worker *w)
 	keep_deinit(&w->adopted);
 	if (n_dropped)
 		diag(LOG_WARNING,
-			"%u client connections of the former process cannot go on and are closed: an engine is not served any more",
+			"%u client connections cannot go on and are closed: their engine is not served any more",
 			n_dropped);
 }
 

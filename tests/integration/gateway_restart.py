@@ -7,10 +7,12 @@
 2. no_primary: what is in flight when the gateway stops waits for a primary as it would have without a restart.
 3. damaged_notes: what the former process wrote is cut, changed, missing or of another version, the sockets are mixed up: the
    connections are closed, and nothing else.
-4. not_kept: without a store the gateway answers what is in flight and closes, and new connections wait for the next start.
+4. known_epoch: the next life believes no primary of an epoch below what the former knew, and needs no etcd to go on.
+5. not_kept: without a store the gateway answers what is in flight and closes, and new connections wait for the next start.
 """
 
 import array
+import json
 import os
 import socket
 import threading
@@ -18,8 +20,9 @@ import time
 
 from cluster import SLOW, Cluster, Producer, check_promises, run_scenarios, seq_of
 from history import Reader
-from leashtest import ConnectionLost, RespError, run, wait_for
+from leashtest import ConnectionLost, Etcd, RespError, run, wait_for
 from manager import ManagedGateway
+from test_gateway import Fakes
 
 RESTARTS = int(os.environ.get("LEASH_RESTARTS", "4"))
 IDLE = 300
@@ -416,8 +419,44 @@ def not_kept(test):
         assert r.call("XLEN", "engine") >= last
 
 
+def known_epoch(test):
+    etcd = Etcd(test)
+    fakes = Fakes("engine", ("P1", "S1"))
+    for name in ("P1", "S1"):
+        etcd.put("engine/nodes/" + name, json.dumps({
+            "node": name, "address": fakes.address[name], "incarnation": "%016x" % 1, "run": "%016x" % 2,
+            "cluster": "%016x" % 0xc1, "priority": 0, "log_epoch": 0, "log_end": 0, "release": "0"}))
+
+    def put_leader(name, epoch):
+        etcd.put("engine/leader", json.dumps({"node": name, "address": fakes.address[name], "epoch": epoch,
+                                              "incarnation": "%016x" % 1, "run": "%016x" % 2}))
+    fakes("lead", "P1", 5)
+    put_leader("P1", 5)
+    gw = ManagedGateway(test, etcd)
+    with gw.client() as r, gw.client() as other:
+        assert seq_of(r.call("XADD", "engine", "*", "v", "a")) == 1
+        etcd.pause()
+        gw.restart()
+        assert seq_of(r.call("XADD", "engine", "*", "v", "b")) == 2, "it goes on while etcd is silent"
+        etcd.resume()
+        wait_for(lambda: "etcd connected" in "".join(gw.manager.values("STATUS")[-1:]), "etcd answers")
+        gw.signal(15)
+        assert gw.wait(40 * SLOW) == 0
+        fakes("lead", "S1", 4)  # of the past, and etcd shows it
+        put_leader("S1", 4)
+        gw.start()
+        wait_for(lambda: "etcd connected" in "".join(gw.manager.values("STATUS")[-1:]), "etcd answers")
+        r.send("XADD", "engine", "*", "v", "c")
+        wait_for(lambda: "held=1" in other.call("INFO", "engines").decode(), "it is held")
+        assert "epoch=5" in other.call("INFO", "engines").decode()
+        fakes("lead", "S1", 6)
+        assert seq_of(r.read()) == 3
+        assert fakes.log() == ["a", "b", "c"]
+    fakes.close()
+
+
 def main(test):
-    run_scenarios(test, [under_load, no_primary, damaged_notes, not_kept])
+    run_scenarios(test, [under_load, no_primary, damaged_notes, not_kept, known_epoch])
 
 
 if __name__ == "__main__":

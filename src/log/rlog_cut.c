@@ -132,7 +132,8 @@ static uint64_t zero_to(const struct rlog *l, leash_seq first, uint64_t bytes)
 
 /*
  * Leaves the records up to @seq. Needs nothing but what is on disk. RLOG_E_DAMAGED: a record up to @seq, or the header
- * of its segment, is not whole; nothing was changed.
+ * of its segment, is not whole; nothing was changed, but digests are gone that would say that all is well: opening is to
+ * find the damage, and the cut goes on when it is repaired.
  */
 static int cut_apply(struct rlog *l, leash_seq seq)
 {
@@ -146,11 +147,11 @@ static int cut_apply(struct rlog *l, leash_seq seq)
 	while (keep + 1 < n && firsts[keep + 1] <= seq)
 		keep++;
 	r = cut_point(l, firsts[keep], seq, &scan);
-	if (r == 0 && scan.next <= seq)
-		r = RLOG_E_DAMAGED;
 	if (r != 0)
 		return r;
 	r = unlink_from(l, "dig", firsts[keep]);
+	if (r == 0 && scan.next <= seq)
+		return RLOG_E_DAMAGED;
 	if (r == 0)
 		r = unlink_from(l, "seg", firsts[keep] + 1);
 	if (r == 0)

@@ -8,8 +8,9 @@
  *  2. REP_EV_INCARNATION: the log ends before the damage, and this node is somebody new who joins and copies the rest.
  *     Under its old incarnation it was a member; under the new one it is none until it has everything (R2, R8).
  *  3. Primary: hands over first (R13). Until that succeeds it serves what is good; it tries again, ever more rarely. A
- *     successor that lacks the rotten record and what follows it cannot get more: they are not committed, for it is a
- *     member and would have them, and so it may lead without them.
+ *     successor that lacks a rotten record and what follows it cannot get more: they are not committed, for it is a
+ *     member and would have them, and so it may lead without them. That holds wherever among the rotten ones it ends: it
+ *     may have the first of them.
  *
  * What was committed may be lost from this disk, so the commit index known here goes back with the log's end. The
  * dedup table undoes the records; those that it had evicted before are too old to matter by the time that this node
@@ -23,9 +24,10 @@
 #define DAMAGE_RETRY_MAX_NS (600 * UINT64_C(1000000000))
 #define DAMAGE_NOTE_NS      (60 * UINT64_C(1000000000)) /* how often it is said that nobody can take over */
 
-static void note_first(struct rep *r, leash_seq first)
+static void note_one(struct rep *r, leash_seq first)
 {
 	r->damage.first = r->damage.known ? MIN2(r->damage.first, first) : first;
+	r->damage.last = r->damage.known ? MAX2(r->damage.last, first) : first;
 	r->damage.known = true;
 }
 
@@ -33,7 +35,7 @@ void rep_on_damage(struct rep *r, leash_seq first)
 {
 	if (first > r->end || (r->damage.aside && first >= r->damage.first))
 		return; /* cut off meanwhile, or on its way out */
-	note_first(r, first);
+	note_one(r, first);
 }
 
 void rep_on_mended(struct rep *r, leash_seq first, leash_seq last)
@@ -49,7 +51,7 @@ void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m)
 		return;
 	rep_note(r, REP_NOTE_DAMAGED, from, m->epoch, r->end, NULL);
 	rep_unfollow(r);
-	note_first(r, r->end + 1);
+	note_one(r, r->end + 1);
 	r->damage.verdict = true;
 }
 
@@ -64,7 +66,7 @@ static void set_aside(struct rep *r)
 
 bool rep_ends_at_damage(const struct rep *r, const struct peer *p)
 {
-	return r->damage.known && p->have + 1 == r->damage.first;
+	return r->damage.known && p->have + 1 >= r->damage.first && p->have < r->damage.last;
 }
 
 static void hand_over(struct rep *r)

@@ -348,6 +348,7 @@ void rep_on_reset(struct rep *r, const char *from, const struct rep_msg *m)
 	dedup_reset(r->dedup, m->log_start);
 	r->start = m->log_start;
 	r->end = r->durable = f->matched = m->log_start - 1;
+	r->commit = MIN2(r->commit, r->end); /* higher where damage was set aside: who is somebody new has shown what it lacks now */
 	r->base = m->chain;
 	r->cutting = true;
 }

@@ -132,6 +132,7 @@ struct rep {
 		bool verdict;     /* a primary says that acknowledged records are missing: this node must not lead */
 		bool aside;       /* REP_ACT_DAMAGED is under way */
 		leash_seq first;  /* lowest damaged record known */
+		leash_seq last;   /* highest; in between there may be good ones */
 		uint64_t retry_ns, gap_ns; /* primary: when to try to hand over again */
 		uint64_t note_ns;          /* and when to say again that it cannot */
 	} damage;
@@ -241,6 +242,6 @@ void rep_on_mended(struct rep *r, leash_seq first, leash_seq last);
 void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m);
 void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end);
 void rep_drive_damage(struct rep *r);
-bool rep_ends_at_damage(const struct rep *r, const struct peer *p); /* what it needs next is rotten here */
+bool rep_ends_at_damage(const struct rep *r, const struct peer *p); /* what it needs is rotten here */
 
 #endif

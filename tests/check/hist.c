@@ -67,6 +67,11 @@ void hist_allow_foreign(struct hist *h)
 	h->foreign = true;
 }
 
+void hist_window(struct hist *h, uint64_t records)
+{
+	h->window = records;
+}
+
 bool hist_broken(struct hist *h, enum hist_rule rule, const char *fmt, ...)
 {
 	va_list args;

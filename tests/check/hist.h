@@ -76,6 +76,12 @@ void hist_free(struct hist *h); /* NULL is fine */
 /* Records that no client of the history appended are fine. */
 void hist_allow_foreign(struct hist *h);
 
+/*
+ * An id is known as long as its record is among the last @records of the log (dedup_window): further away the same id may be
+ * in the log once more, and each answer with it names one of the places. 0, the default: for ever.
+ */
+void hist_window(struct hist *h, uint64_t records);
+
 #define HIST_IN_ORDER 1u /* sends again what is unanswered, in order, before anything new; gives nothing up but the end */
 
 /* Numbers of clients, connections, attempts and reads count from 0. @name is copied. */

@@ -30,6 +30,12 @@ static const struct place *content(const struct hist *h, leash_seq pos)
 
 /* ------------------------------------------------------------------------------------------------------ what is there */
 
+/* So far that an id is not known any more. */
+static bool apart(const struct hist *h, leash_seq one, leash_seq other)
+{
+	return h->window && MAX2(one, other) - MIN2(one, other) > h->window;
+}
+
 /* Which operation stands where: twice, foreign. */
 static bool resolve(struct hist *h)
 {
@@ -46,9 +52,10 @@ static bool resolve(struct hist *h)
 			p->op = by_value != NONE ? by_value : hist_op_new(h, p->id, p->name);
 		}
 		o = &h->ops.v[p->op];
-		if (o->pos)
+		if (o->pos && !apart(h, o->pos, pos))
 			return hist_broken(h, HIST_TWICE, "%s is in the log at %" PRIu64 " and at %" PRIu64, op_name(h, p->op),
 				o->pos, pos);
+		o->again = o->pos != 0;
 		o->pos = pos;
 		if (o->first == NONE && !h->foreign)
 			return hist_broken(h, HIST_FOREIGN, "%s is in the log at %" PRIu64 ", but nobody appended it",
@@ -119,7 +126,7 @@ static bool check_place(struct hist *h, uint32_t attempt)
 
 	if (o->pos == 0 && !p)
 		o->pos = a->pos; /* removed by retention, or there are no logs */
-	if (o->pos == a->pos)
+	if (o->pos == a->pos || (p ? o->again && p->op == a->op : apart(h, o->pos, a->pos)))
 		return true;
 	return hist_broken(h, HIST_MISPLACED, "%s was answered with %" PRIu64 " at %" PRIu64 " ns (%s), but %s %s%s%" PRIu64,
 		op_name(h, a->op), a->pos, a->answered_ns, hist_client_of(h, a->conn),
@@ -272,7 +279,7 @@ static bool check_clients(struct hist *h)
 		const struct op *o = &h->ops.v[a->op];
 		struct client *c = &h->clients.v[h->conns.v[a->conn].client];
 
-		if (o->pos == 0 || o->first != i || !(c->flags & HIST_IN_ORDER))
+		if (o->pos == 0 || o->again || o->first != i || !(c->flags & HIST_IN_ORDER))
 			continue;
 		if (o->pos <= c->highest)
 			return out_of_order(h, HIST_CLIENT_ORDER, a->conn, a->op, c->highest_op);

@@ -40,6 +40,7 @@ struct op {
 	uint32_t first, last; /* attempts, in a list; NONE: foreign */
 	leash_seq pos;       /* in the log, or acknowledged where the log is no longer kept; 0: nowhere */
 	bool by_value;       /* has no id */
+	bool again;          /* is in the log at other positions, too, further away than the window; .pos is the last */
 };
 
 struct attempt {
@@ -86,6 +87,7 @@ struct hist {
 	uint32_t *slots;          /* hash table of ops by key: indices + 1 */
 	size_t n_slots;
 	bool foreign;
+	uint64_t window; /* 0: endless */
 	struct hist_verdict verdict;
 };
 

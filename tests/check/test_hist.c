@@ -12,6 +12,7 @@ struct story {
 	enum hist_rule rule;
 	const char *clients[FILES_MAX], *logs[FILES_MAX];
 	bool foreign;
+	uint64_t window;
 };
 
 #define A_GW "client a\nconn 1 gw\n"
@@ -35,6 +36,16 @@ static const struct story stories[] = {
 	{ "an id twice", HIST_TWICE, { SENT3 }, { LOG3 "[a/1] 4 one\n" } },
 	{ "a value without id twice", HIST_TWICE, { A_GW "append 1 10 1 [] one\nok 1 20 1\n" }, { "[s/1] 1 one\n[s/2] 2 one\n" } },
 	{ "a foreign id twice", HIST_TWICE, { "" }, { "[x/1] 1 one\n[x/1] 2 one\n" }, .foreign = true },
+	{ "an id within the window, twice", HIST_TWICE, { SENT3 }, { LOG3 "[a/1] 4 one\n" }, .window = 3 },
+	{ "an id behind the window, again", HIST_HOLDS,
+		{ A_GW "append 1 10 1 [a/1] one\nok 1 20 1\nappend 2 30 1 [a/2] two\nappend 3 50 1 [a/3] three\nappend 4 60 1 [a/1] one\nok 4 70 4\n" },
+		{ LOG3 "[a/1] 4 one\n" }, .window = 2 },
+	{ "of which the first is gone", HIST_HOLDS,
+		{ A_GW "append 1 10 1 [a/1] one\nok 1 20 1\nappend 2 30 1 [a/2] two\nappend 3 50 1 [a/3] three\nappend 4 60 1 [a/1] one\nok 4 70 4\n" },
+		{ LATE3 "[a/1] 4 one\n" }, .window = 2 },
+	{ "an answer with another's place, all the same", HIST_MISPLACED,
+		{ A_GW "append 1 10 1 [a/1] one\nok 1 20 2\nappend 2 10 1 [a/2] two\nappend 3 10 1 [a/3] three\nappend 4 60 1 [a/1] one\nok 4 70 4\n" },
+		{ LOG3 "[a/1] 4 one\n" }, .window = 2 },
 	{ "foreign", HIST_FOREIGN, { A_GW }, { "[x/1] 1 one\n" } },
 	{ "foreign, allowed", HIST_HOLDS, { A_GW }, { "[x/1] 1 one\n" }, .foreign = true },
 	{ "another value", HIST_ALTERED, { A_GW "append 1 10 1 [a/1] one\n" }, { "[a/1] 1 eins\n" } },
@@ -172,6 +183,7 @@ static void tell(const struct story *s, bool logs_first, struct hist_verdict *re
 
 	if (s->foreign)
 		hist_allow_foreign(h);
+	hist_window(h, s->window);
 	for (int pass = 0; pass < 2; pass++)
 		for (int i = 0; i < FILES_MAX; i++) {
 			bool log = (pass == 0) == logs_first;

@@ -22,7 +22,7 @@ GATEWAY_PORT = 8080
 NODES = ("P1", "S1", "S2")
 ETCD_HOSTS = ("e1", "P1", "S1")
 ETCD_PORTS = (2379, 2380)
-LEASE_TTL_S = 10        # longer than any takeover may take, so that nothing passes because a lease ran out
+LEASE_TTL_S = 20        # longer than what is waited for, so that nothing passes because a lease ran out
 IN_SYNC_S = 90
 
 _line = re.compile(r"\[([^]]*)\] (\d+) (.*)")

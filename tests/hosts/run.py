@@ -26,7 +26,9 @@ from image import Image, NoSources, Packages  # noqa: E402
 from leashhosts import Site  # noqa: E402
 from scenarios import cuts, deaths, fresh, life, package, reboots  # noqa: E402
 
-SCENARIOS = [*fresh.SCENARIOS, *life.SCENARIOS, *deaths.SCENARIOS, *cuts.SCENARIOS, *reboots.SCENARIOS, *package.SCENARIOS]
+# In an order that needs few sites.
+SCENARIOS = [*fresh.SCENARIOS, *life.SCENARIOS, *deaths.SCENARIOS, *cuts.SCENARIOS, *reboots.SCENARIOS, *package.SCENARIOS,
+             *reboots.SCENARIOS_TWO_GATEWAYS]
 FEW = [*fresh.FEW, *life.FEW, *deaths.FEW, *cuts.FEW, *reboots.FEW, *package.FEW]
 SCENARIO_S = 600
 

@@ -26,6 +26,7 @@ struct how {
 	uint64_t cpu_seconds;         /* of one job; 0 = any number */
 	bool verbose;
 	bool first;                   /* end with the first seed that breaks a promise */
+	bool no_history, only_history; /* sim.h */
 };
 
 struct totals {
@@ -42,7 +43,8 @@ struct share {
 static int usage(void)
 {
 	fprintf(stderr, "usage: leash-sim --seed N [--verbose] [--seconds S] [--max-faults K]\n"
-			"       leash-sim --seeds A-B [--jobs J] [--seconds S] [--minutes M] [--first [--cpu-seconds C]]\n");
+			"       leash-sim --seeds A-B [--jobs J] [--seconds S] [--minutes M] [--first [--cpu-seconds C]]\n"
+			"       --no-history: without the checker of tests/check; --only-history: nothing but it\n");
 	return 2;
 }
 
@@ -56,6 +58,8 @@ static void run_seed(uint64_t seed, const struct how *how, struct totals *t)
 
 	opts.verbose = how->verbose;
 	opts.max_faults = how->max_faults;
+	opts.no_history = how->no_history;
+	opts.only_history = how->only_history;
 	s = sim_new(opts);
 	st = sim_swarm(s, how->seconds * 1000);
 	sim_free(s);
@@ -110,6 +114,7 @@ static void minimise(uint64_t seed, struct how *how)
 static void tell_failure(uint64_t seed, const struct how *how)
 {
 	struct how h = *how;
+	pid_t pid;
 
 	fflush(stdout);
 	minimise(seed, &h);
@@ -118,13 +123,15 @@ static void tell_failure(uint64_t seed, const struct how *how)
 	if (h.max_faults)
 		fprintf(stderr, " --max-faults %" PRIu64, h.max_faults - 1);
 	fprintf(stderr, "\n");
-	if (fork() == 0) {
+	pid = fork();
+	if (pid == 0) {
 		struct totals t = { 0 };
 
 		run_seed(seed, &h, &t); /* its trace and its last words */
 		_exit(0);
 	}
-	(void)wait(NULL);
+	if (pid > 0)
+		(void)waitpid(pid, NULL, 0); /* it, and no other job */
 }
 
 /* ----------------------------------------------------------------------------------------------------------- children */
@@ -248,7 +255,8 @@ int main(int argc, char **argv)
 		{ "seeds", required_argument, NULL, 'S' }, { "seconds", required_argument, NULL, 't' },
 		{ "jobs", required_argument, NULL, 'j' }, { "minutes", required_argument, NULL, 'm' },
 		{ "max-faults", required_argument, NULL, 'f' }, { "verbose", no_argument, NULL, 'v' },
-		{ "first", no_argument, NULL, 'F' }, { "cpu-seconds", required_argument, NULL, 'c' }, { 0 } };
+		{ "first", no_argument, NULL, 'F' }, { "cpu-seconds", required_argument, NULL, 'c' },
+		{ "no-history", no_argument, NULL, 'n' }, { "only-history", no_argument, NULL, 'o' }, { 0 } };
 	uint64_t from = 0, to = 0, jobs = 1, minutes = 0;
 	struct how how = { .seconds = 60 };
 	struct totals t = { 0 };
@@ -271,6 +279,10 @@ int main(int argc, char **argv)
 			how.first = true;
 		else if (c == 'c')
 			how.cpu_seconds = strtoull(optarg, NULL, 10);
+		else if (c == 'n')
+			how.no_history = true;
+		else if (c == 'o')
+			how.only_history = true;
 		else if (c == 'v')
 			how.verbose = true;
 		else

@@ -5,6 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#define RESUME_NS 40000 /* at most, between two things that a process was waiting for when it goes on */
+
 /* splitmix64 (Steele, Lea, Flood 2014): one word of state, good enough to choose faults. */
 uint64_t sim_rand(struct sim *s)
 {
@@ -121,6 +123,7 @@ static int target_of(const struct timer *t)
 	case T_PEEK:
 	case T_SWARM:
 	case T_FAULT_ENDS:
+	case T_RESUME:
 	case T_KINDS: return -1;
 	}
 	return -1;
@@ -146,6 +149,7 @@ static bool stale(const struct sim *s, const struct timer *t)
 	case T_WATCH:
 	case T_KEEPALIVE:
 	case T_ANNOUNCE:
+	case T_RESUME:
 	case T_OP_ARRIVE: return t->life != s->nodes[t->a].life;
 	case T_MSG:
 	case T_TXN_APPLY:
@@ -162,13 +166,20 @@ static bool stale(const struct sim *s, const struct timer *t)
 	return false;
 }
 
-/* What happens to a paused process waits for it, in order. */
+/* What the process does by itself; all else comes to it from outside. */
+static bool from_inside(enum timer_kind kind)
+{
+	return kind == T_LOOP || kind == T_WRITER || kind == T_WRITTEN || kind == T_READER || kind == T_SCRUB || kind == T_TOLD;
+}
+
+/* What happens to a paused process waits for it, in order. When it goes on, it does not get all of that in one moment: it
+ * may act on the first of it before it hears of the last. */
 static bool stash(struct sim *s, struct timer *t)
 {
 	int i = target_of(t);
 	struct simnode *n;
 
-	if (i < 0 || !s->nodes[i].paused)
+	if (i < 0 || !(s->nodes[i].paused || (s->nodes[i].resuming && !from_inside(t->kind))))
 		return false;
 	n = &s->nodes[i];
 	if (n->n_stash == n->cap_stash) {
@@ -181,11 +192,17 @@ static bool stash(struct sim *s, struct timer *t)
 	return true;
 }
 
+static void empty_stash(struct simnode *n)
+{
+	n->n_stash = n->stash_at = 0;
+	n->resuming = false;
+}
+
 void sim_unstash(struct sim *s, int i)
 {
 	struct simnode *n = &s->nodes[i];
 
-	for (size_t k = 0; k < n->n_stash; k++) {
+	for (size_t k = n->stash_at; k < n->n_stash; k++) {
 		struct timer *t = sim_timer(s, 0, n->stash[k].kind, n->stash[k].a, n->stash[k].b);
 
 		t->life = n->stash[k].life;
@@ -193,7 +210,43 @@ void sim_unstash(struct sim *s, int i)
 		t->y = n->stash[k].y;
 		t->data = n->stash[k].data;
 	}
-	n->n_stash = 0;
+	empty_stash(n);
+}
+
+static void next_of_stash(struct sim *s, int i)
+{
+	sim_timer(s, sim_below(s, RESUME_NS), T_RESUME, i, 0)->x = s->nodes[i].resumed;
+}
+
+void sim_go_on(struct sim *s, int i)
+{
+	struct simnode *n = &s->nodes[i];
+
+	n->resuming = n->stash_at < n->n_stash;
+	n->resumed++;
+	if (n->resuming)
+		next_of_stash(s, i);
+}
+
+static void deliver(struct sim *s, struct timer *t);
+static void free_timer_data(struct timer *t);
+
+static void on_resume(struct sim *s, struct timer *resume)
+{
+	struct simnode *n = &s->nodes[resume->a];
+	struct timer t;
+
+	if (n->paused || resume->x != n->resumed)
+		return;
+	t = n->stash[n->stash_at];
+	n->stash[n->stash_at++].data = NULL;
+	if (n->stash_at < n->n_stash)
+		next_of_stash(s, resume->a);
+	else
+		empty_stash(n);
+	if (!stale(s, &t))
+		deliver(s, &t);
+	free_timer_data(&t);
 }
 
 static void fire(struct sim *s, struct timer *t)
@@ -202,8 +255,12 @@ static void fire(struct sim *s, struct timer *t)
 		s->stats.steps--;
 		return;
 	}
-	if (stash(s, t))
-		return;
+	if (!stash(s, t))
+		deliver(s, t);
+}
+
+static void deliver(struct sim *s, struct timer *t)
+{
 	switch (t->kind) {
 	case T_LOOP: simenv_timer(s, t); break;
 	case T_WRITER:
@@ -232,6 +289,7 @@ static void fire(struct sim *s, struct timer *t)
 	case T_PEEK:
 	case T_SWARM:
 	case T_FAULT_ENDS: simfault_timer(s, t); break;
+	case T_RESUME: on_resume(s, t); break;
 	case T_KINDS: break;
 	}
 }
@@ -313,19 +371,34 @@ const char *sim_trace(const struct sim *s)
 	return (const char *)buf_head(&s->trace);
 }
 
-void sim_broken(struct sim *s, const char *fmt, ...)
+static _printf_(2, 0) _noreturn_ void end_with(struct sim *s, const char *fmt, va_list ap)
 {
 	const char *trace = sim_trace(s);
 	size_t len = strlen(trace);
-	va_list ap;
 
 	fprintf(stderr, "%s\nseed %" PRIu64 " at %" PRIu64 " ms: PROMISE BROKEN: ", trace + (len > 12000 ? len - 12000 : 0),
 		s->opts.seed, sim_now_ms(s));
-	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
-	va_end(ap);
 	fprintf(stderr, "\n");
 	abort();
+}
+
+void sim_broken(struct sim *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (s->opts.only_history)
+		return;
+	va_start(ap, fmt);
+	end_with(s, fmt, ap);
+}
+
+void sim_refuted(struct sim *s, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	end_with(s, fmt, ap);
 }
 
 int sim_index(const struct sim *s, const char *node)
@@ -416,6 +489,7 @@ void sim_free(struct sim *s)
 		free_timer_data(&s->heap[i]);
 	simfault_free(s);
 	simnet_free();
+	hist_free(s->hist);
 	free(s->heap);
 	free(s->ops);
 	free(s->attempts);

@@ -19,8 +19,9 @@
  * disk; a committed position holds the same record wherever it is committed, shown or read; no id twice among them; an
  * answer names a committed position with the client's own record, the same for each retry; what is answered is on the disk
  * of min_insync nodes; whoever is in the in-sync set has all that is committed on its disk; a log that is opened holds what
- * was synced, and no promise is forgotten. At rest: everything answered, all logs equal byte for byte. A broken promise
- * prints seed and trace and aborts.
+ * was synced, and no promise is forgotten. At rest: everything answered, all logs equal byte for byte; and the history
+ * of what clients saw holds, as a checker sees it that knows nothing else (sim_hist.c, tests/check/hist.h). A broken
+ * promise prints seed and trace and aborts.
  *
  * Faults stay within what a cluster must survive: a disk loses what it synced only when a test says so, or one of a
  * cluster in which everybody has everything (sim_fault.c).
@@ -43,10 +44,12 @@ struct sim_opts {
 	bool priorities;    /* nodes have some, other than their names say */
 	bool no_start;      /* nodes are started by the test */
 	uint64_t max_faults; /* swarm: fewer than these; 0 = any number */
+	bool no_history;    /* swarm: without the history checker; all else is the same */
+	bool only_history;  /* swarm: a broken promise that only the simulator's own checks see is passed over */
 
 	/* sizes of a node; 0 = large enough not to be felt */
 	uint64_t segment_bytes, reserve_bytes, retention_bytes, retention_time_ns, scrub_rate;
-	uint64_t dedup_time_ns, dedup_records_max;
+	uint64_t dedup_time_ns, dedup_records_max, heartbeat_ms;
 	uint64_t cache_bytes, uncommitted_bytes, batch_bytes, link_bytes;
 	uint32_t uncommitted_max;
 };
@@ -80,7 +83,7 @@ void sim_disk_full(struct sim *s, const char *node); /* what is not synced yet f
 void *sim_image(struct sim *s, const char *node); /* copy of a data directory */
 void sim_image_free(void *image);
 void sim_restore_image(struct sim *s, const char *node, const void *image); /* of a crashed node */
-void sim_handover(struct sim *s, const char *node, const char *to);
+void sim_handover(struct sim *s, const char *node, const char *to, uint64_t within_ms);
 void sim_rot(struct sim *s, const char *node, leash_seq seq);      /* this record is rotten, and a reader meets it */
 void sim_damage(struct sim *s, const char *node, leash_seq first); /* likewise, and nobody could repair it */
 
@@ -116,7 +119,7 @@ const char *sim_trace(const struct sim *s);
 
 /* Random faults (swarm) for @ms with clients running, then everything heals and must come to rest: all operations
  * answered, all logs equal. Aborts with seed and trace when a promise broke. */
-#define SIM_FAULTS 26
+#define SIM_FAULTS 29
 struct sim_swarm_stats {
 	uint64_t steps, sim_ms, faults, takeovers, ops, answers, given_up, retries, reads, records;
 	uint64_t txn_faults, etcd_restores, sessions_lost, failures, repairs;

@@ -113,10 +113,16 @@ static void commit_first(struct sim *s, int node, leash_seq seq)
 	struct rlog_view v;
 	struct rec_body b;
 
-	if (!find_record(s, n, seq, &rec, &reader, &v))
+	if (!find_record(s, n, seq, &rec, &reader, &v)) {
 		sim_broken(s, "%s commits %" PRIu64 ", which it cannot read", n->name, seq);
-	if (v.h.seq != seq || !rec_body_matches(&v.h, v.body) || rec_body_decode(v.body, &b) != 0)
+		return;
+	}
+	if (v.h.seq != seq || !rec_body_matches(&v.h, v.body) || rec_body_decode(v.body, &b) != 0) {
 		sim_broken(s, "%s commits %" PRIu64 ", which is no whole record", n->name, seq);
+		drv_rec_unref(rec);
+		rlog_reader_close(reader);
+		return;
+	}
 	*c = (struct committed){ .set = true, .kind = b.id_kind, .epoch = v.h.epoch, .chain = v.h.chain.lo,
 		.body_hash = v.h.body_hash, .n = b.n, .key = simcheck_key(&b) };
 	note_key(s, seq);
@@ -190,8 +196,10 @@ void simcheck_answer(struct sim *s, int op, leash_seq seq, bool conflict)
 	const struct committed *c = &s->committed[seq];
 	uint32_t copies = 0;
 
-	if (seq == 0 || seq >= SIM_LOG_MAX || !c->set)
+	if (seq == 0 || seq >= SIM_LOG_MAX || !c->set) {
 		sim_broken(s, "%s is answered with position %" PRIu64 ", which is not committed", o->id, seq);
+		return;
+	}
 	if (!hash128_eq(c->key, o->key) || (c->body_hash != o->body_hash) != conflict)
 		sim_broken(s, "%s is answered with position %" PRIu64 ", which holds something else", o->id, seq);
 	if (o->answered && o->seq != seq && (o->kind == REC_ID_SESSION || seq - o->seq <= s->opts.dedup_window))
@@ -246,8 +254,10 @@ static void compare_logs(struct sim *s, struct simnode *a, struct simnode *b)
 	struct rlog_view va, vb;
 
 	for (leash_seq q = MAX2(a->acc.start, b->acc.start); q <= s->committed_end; q++) {
-		if (!simlog_view(a, q, &ra, &va) || !simlog_view(b, q, &rb, &vb))
+		if (!simlog_view(a, q, &ra, &va) || !simlog_view(b, q, &rb, &vb)) {
 			sim_broken(s, "record %" PRIu64 " of %s or %s cannot be read", q, a->name, b->name);
+			break;
+		}
 		if (memcmp(va.header.p, vb.header.p, REC_HEADER_BYTES) != 0 || va.body.len != vb.body.len ||
 			memcmp(va.body.p, vb.body.p, va.body.len) != 0)
 			sim_broken(s, "record %" PRIu64 " differs on %s and %s", q, a->name, b->name);

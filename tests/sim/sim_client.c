@@ -4,7 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define RETRY_NS (400 * MS)
+#define RETRY_NS    (400 * MS)
+#define RETRY_GROWS UINT64_C(4) /* times that */
 
 /* ----------------------------------------------------------------------------------------------------------- bodies */
 
@@ -33,6 +34,8 @@ static void describe(struct op *o)
 	must(rec_body_decode((struct bytes){ buf_head(&out), buf_len(&out) }, &b) == 0);
 	o->body_hash = rec_body_hash((struct bytes){ buf_head(&out), buf_len(&out) });
 	o->key = simcheck_key(&b);
+	simhist_id(&b, o->hist_id);
+	simhist_value((struct bytes){ buf_head(&out), buf_len(&out) }, o->hist_value);
 	buf_deinit(&out);
 }
 
@@ -89,7 +92,7 @@ bool sim_conflict(const struct sim *s, int op)
 
 /* --------------------------------------------------------------------------------------------------------- attempts */
 
-int simclient_attempt(struct sim *s, int op, int node, int session)
+int simclient_attempt(struct sim *s, int op, int node, int session, uint32_t hist)
 {
 	if (s->n_attempts == s->cap_attempts) {
 		s->cap_attempts = MAX2(2 * s->cap_attempts, 1024);
@@ -97,7 +100,7 @@ int simclient_attempt(struct sim *s, int op, int node, int session)
 		must(s->attempts);
 	}
 	s->attempts[s->n_attempts] = (struct attempt){ .op = op, .node = node, .life = s->nodes[node].life, .pending = true,
-		.session = session };
+		.session = session, .hist = hist };
 	return s->n_attempts++;
 }
 
@@ -106,9 +109,10 @@ static void on_try(struct sim *s, struct timer *t)
 	struct op *o = &s->ops[t->a];
 	int node = o->last_node;
 
-	if (o->answered || o->given_up || (o->after >= 0 && !s->ops[o->after].answered && !s->ops[o->after].given_up)) {
-		if (!o->answered && !o->given_up)
-			(void)sim_timer(s, 20 * MS + sim_below(s, 50 * MS), T_OP_TRY, t->a, 0);
+	if (o->answered || o->given_up)
+		return;
+	if (o->after >= 0 && !s->ops[o->after].answered && !s->ops[o->after].given_up) {
+		s->ops[o->after].wakes = t->a + 1;
 		return;
 	}
 	if (o->attempts++ && o->once)
@@ -120,8 +124,8 @@ static void on_try(struct sim *s, struct timer *t)
 
 		node = p && sim_chance(s, 0.8) ? sim_index(s, p) : (int)sim_below(s, (uint64_t)s->n);
 	}
-	(void)sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ARRIVE, node, t->a);
-	(void)sim_timer(s, RETRY_NS + sim_below(s, RETRY_NS), T_OP_TRY, t->a, 0);
+	sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ARRIVE, node, t->a)->x = simhist_sent(s, t->a, node);
+	(void)sim_timer(s, (RETRY_NS + sim_below(s, RETRY_NS)) * MIN2(o->attempts, RETRY_GROWS), T_OP_TRY, t->a, 0);
 }
 
 static void on_arrive(struct sim *s, struct timer *t)
@@ -133,7 +137,7 @@ static void on_arrive(struct sim *s, struct timer *t)
 	if (!n || n->life != t->life)
 		return;
 	simclient_body(&s->ops[t->b], &body);
-	k = simclient_attempt(s, t->b, t->a, -1);
+	k = simclient_attempt(s, t->b, t->a, -1, (uint32_t)t->x);
 	node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) }, (void *)(uintptr_t)(k + 1));
 	if (s->swarming && s->attempts[k].pending && sim_chance(s, 0.02)) { /* the connection breaks */
 		s->attempts[k].pending = false;
@@ -144,6 +148,14 @@ static void on_arrive(struct sim *s, struct timer *t)
 
 /* ---------------------------------------------------------------------------------------------------------- answers */
 
+/* It needs no more; whoever waited for that may begin. */
+static void ended(struct sim *s, struct op *o)
+{
+	if (o->wakes)
+		(void)sim_timer(s, sim_below(s, 50 * MS), T_OP_TRY, o->wakes - 1, 0);
+	o->wakes = 0;
+}
+
 void simclient_give_up(struct sim *s, int op)
 {
 	struct op *o = &s->ops[op];
@@ -153,6 +165,7 @@ void simclient_give_up(struct sim *s, int op)
 	o->given_up = true;
 	s->n_open -= !o->once;
 	s->stats.given_up++;
+	ended(s, o);
 }
 
 void simclient_done(struct sim *s, int op, leash_seq seq, bool conflict)
@@ -170,6 +183,7 @@ void simclient_done(struct sim *s, int op, leash_seq seq, bool conflict)
 	o->seq = seq;
 	o->conflict = conflict;
 	s->stats.answers++;
+	ended(s, o);
 }
 
 void simclient_node_answer(struct sim *s, int node, void *waiter, const struct drv_answer *a)
@@ -187,7 +201,11 @@ void simclient_node_answer(struct sim *s, int node, void *waiter, const struct d
 		simcheck_answer(s, at->op, a->seq, a->kind == DRV_ANS_CONFLICT);
 	if (a->kind == DRV_ANS_TOO_BIG || a->kind == DRV_ANS_INVALID)
 		sim_broken(s, "%s refuses %s as malformed", s->nodes[node].name, o->id);
+	if (!there && a->kind != DRV_ANS_LOST)
+		simhist_refused(s, at->hist);
 	if (at->session >= 0) {
+		if (there)
+			simhist_answered(s, at->hist, a->seq, a->kind == DRV_ANS_CONFLICT);
 		simsession_answer(s, at, a);
 		return;
 	}
@@ -195,17 +213,20 @@ void simclient_node_answer(struct sim *s, int node, void *waiter, const struct d
 		sim_broken(s, "%s was sent in order and never answered, but is refused as old", o->id);
 	if (!there || (s->swarming && sim_chance(s, 0.01))) /* lost */
 		return;
-	t = sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ANSWER, node, at->op);
+	t = sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ANSWER, node, (int)((uintptr_t)waiter - 1));
 	t->x = a->seq;
 	t->y = a->kind == DRV_ANS_CONFLICT;
 }
 
 static void on_answer(struct sim *s, struct timer *t)
 {
-	if (s->ops[t->b].answered)
+	const struct attempt *at = &s->attempts[t->b];
+
+	simhist_answered(s, at->hist, t->x, t->y);
+	if (s->ops[at->op].answered)
 		return;
-	simclient_done(s, t->b, t->x, t->y);
-	sim_say(s, t->a, "answers %s: %" PRIu64 "%s", s->ops[t->b].id, t->x, t->y ? ", conflict" : "");
+	simclient_done(s, at->op, t->x, t->y);
+	sim_say(s, t->a, "answers %s: %" PRIu64 "%s", s->ops[at->op].id, t->x, t->y ? ", conflict" : "");
 }
 
 void simclient_timer(struct sim *s, struct timer *t)

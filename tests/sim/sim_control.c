@@ -131,6 +131,7 @@ void control_txn(struct control *c, const struct rep_txn *txn)
 		return;
 	}
 	if (fault == SIM_FAULT_LATE || fault == SIM_FAULT_LOST_ANSWER) {
+		simfault_answer_lost(s, c->n);
 		again = malloc(sizeof *again);
 		must(again);
 		*again = *call;

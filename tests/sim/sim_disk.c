@@ -257,7 +257,10 @@ static void spoil(struct simnode *n, leash_seq seq)
 	size_t k;
 	int fd;
 
-	must(simlog_view(n, seq, &reader, &v));
+	if (!simlog_view(n, seq, &reader, &v)) { /* rotten already */
+		rlog_reader_close(reader);
+		return;
+	}
 	memcpy(header, v.header.p, sizeof header);
 	rlog_reader_close(reader);
 	must(ops->list(ops->ctx, SIM_DIR, add_file, &f) == 0);

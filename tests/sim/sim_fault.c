@@ -3,12 +3,14 @@
  * kinds reach states that runs with all of them never do.
  *
  * Bounds. What takes from a disk what had been synced strikes one node at a time, and the next one not before that node
- * is whole again: flipped bits and cut files while all members of the in-sync set are up; a replaced disk and an image
- * while everybody is up and in sync. An image and an etcd from a backup are an operator's deeds, done while all is well, and
+ * is whole again: flipped bits and cut files while all members of the in-sync set are up, and min_insync is not 1 (the set
+ * could shrink to the one that is rotten); a replaced disk and an image while everybody is up and in sync. An image and an etcd from a backup are an operator's deeds, done while all is well, and
  * nothing else happens until they have healed: a restored secondary whose primary dies before it has spoken to it would
  * know of nothing that it lacks (B6). An etcd that lost everything may meet any state.
  */
 #include "tests/sim/sim_fault.h"
+
+#define FAR_MS 150
 
 struct kind {
 	const char *name;
@@ -51,6 +53,9 @@ static const struct kind kinds[F_COUNT] = {
 	[F_CLOCK] = { "clock", simfault_begin_clock, NULL, 0 },
 	[F_SETTINGS] = { "paused or drained", simfault_begin_settings, simfault_end_settings, 4000 },
 	[F_ETCD_RESTORE] = { "etcd from a backup, or empty", simfault_begin_etcd_restore, NULL, 0 },
+	[F_MISLEAD] = { "rot, and who has other records", simfault_begin_mislead, simfault_end_cut, 5000 },
+	[F_ROT] = { "rot that cannot be repaired", simfault_begin_rot, NULL, 0 },
+	[F_CONF] = { "wrong configuration", simfault_begin_conf, NULL, 0 },
 	[F_RESTART] = { "restart", NULL, simfault_end_restart, 0 },
 };
 
@@ -134,6 +139,8 @@ void simfault_timer(struct sim *s, struct timer *t)
 	look_after_damage(s);
 	if (s->swarming && !w->alone)
 		begin(s, choose(s));
+	if (s->swarming && !w->alone && w->kinds & (1u << F_MISLEAD))
+		begin(s, F_MISLEAD); /* whenever there is an occasion, for they are rare */
 	(void)sim_timer(s, (1 + sim_below(s, s->swarming ? w->every_ms : 500)) * MS, T_SWARM, 0, 0);
 }
 
@@ -146,7 +153,7 @@ void simfault_begin(struct sim *s)
 	w->kinds = (uint32_t)sim_rand(s) & ((1u << F_RESTART) - 1);
 	if (sim_chance(s, 0.5))
 		w->kinds &= (uint32_t)sim_rand(s);
-	if (sim_chance(s, 0.8))
+	if (sim_chance(s, 0.7))
 		w->kinds &= ~(1u << F_ETCD_RESTORE);
 	if (w->kinds == 0)
 		w->kinds = 1u << F_POWER;
@@ -156,6 +163,10 @@ void simfault_begin(struct sim *s)
 	s->p_late = sim_chance(s, 0.5) ? 0.1 : 0;
 	s->p_stale = sim_chance(s, 0.5) ? 0.1 : 0;
 	s->p_again = sim_chance(s, 0.3) ? 0.02 : 0;
+	s->p_odd = sim_chance(s, 0.3) ? 0.003 : 0;
+	for (int i = 0, far = sim_chance(s, 0.4); far && i < s->n; i++)
+		for (int k = 0; k < s->n; k++)
+			s->far_ms[i][k] = sim_chance(s, 0.5) ? 0 : sim_below(s, FAR_MS); /* some hear of things long before others */
 	(void)sim_timer(s, 0, T_SWARM, 0, 0);
 	(void)sim_timer(s, 0, T_PEEK, 0, 0);
 }
@@ -166,7 +177,7 @@ void simfault_end_all(struct sim *s)
 	struct swarm *w = s->swarm;
 
 	s->swarming = false;
-	s->p_again = 0;
+	s->p_again = s->p_odd = 0;
 	for (int i = 0; i < s->n; i++) {
 		struct simnode *n = &s->nodes[i];
 

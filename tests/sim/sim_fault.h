@@ -6,7 +6,7 @@
 
 enum fault { F_POWER, F_POWER_ALL, F_KILL, F_PAUSE, F_CUT, F_CUT_PAIR, F_ONE_WAY, F_ETCD_CUT, F_ETCD_DOWN, F_LEASE, F_RESET,
 	F_DELAY, F_STUCK, F_SLOW, F_FULL, F_EIO, F_FLIP, F_CUT_FILE, F_WIPE, F_IMAGE, F_HANDOVER, F_DRAIN, F_CLOCK, F_SETTINGS,
-	F_ETCD_RESTORE, F_RESTART, F_COUNT };
+	F_ETCD_RESTORE, F_MISLEAD, F_ROT, F_CONF, F_RESTART, F_COUNT };
 
 _Static_assert(F_COUNT == SIM_FAULTS, "sim.h says how many");
 
@@ -53,6 +53,9 @@ bool simfault_begin_flip(struct sim *s, struct simnode *n, struct simnode *k);
 bool simfault_begin_cut_file(struct sim *s, struct simnode *n, struct simnode *k);
 bool simfault_begin_wipe(struct sim *s, struct simnode *n, struct simnode *k);
 bool simfault_begin_image(struct sim *s, struct simnode *n, struct simnode *k);
+bool simfault_begin_rot(struct sim *s, struct simnode *n, struct simnode *k);
+bool simfault_begin_conf(struct sim *s, struct simnode *n, struct simnode *k);
+bool simfault_begin_mislead(struct sim *s, struct simnode *n, struct simnode *k);
 bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnode *k);
 void simfault_end_pause(struct sim *s, struct simnode *n);
 void simfault_end_cut(struct sim *s, struct simnode *n);

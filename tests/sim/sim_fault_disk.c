@@ -2,6 +2,7 @@
 #include "tests/sim/sim_fault.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 /* When the operator comes to recover: all nodes have looked at etcd again, or put their keys back there. */
 #define ETCD_OLD_MS   12000
@@ -88,12 +89,14 @@ bool simfault_all_well(const struct sim *s)
 }
 
 /* Every member of the set is up and has what was committed, and nobody else is damaged: what this one loses, another has.
- * Who is no member may be anything. */
+ * Who is no member may be anything. With a min_insync of 1 no second copy is promised. */
 static bool may_rot(const struct sim *s, const struct simnode *rotten)
 {
 	const struct rep_insync *set = &s->etcd.now.insync;
 	uint32_t members = 0;
 
+	if (s->opts.min_insync < 2)
+		return false;
 	for (int i = 0; i < s->n; i++) {
 		const struct simnode *n = &s->nodes[i];
 
@@ -125,12 +128,19 @@ static bool quiet(const struct sim *s)
 	return simfault_all_well(s);
 }
 
-/* Rot that a reader meets, and that could not be repaired: the node must give its incarnation up. */
-static bool rot_for_good(struct sim *s, struct simnode *n)
+/* Rot that a reader meets, and that could not be repaired: the node must give its incarnation up; a primary the lead. */
+bool simfault_begin_rot(struct sim *s, struct simnode *n, struct simnode *k)
 {
-	if (!simfault_all_well(s) || n->acc.durable < n->acc.start || n->lt->n_damage > 0)
+	const char *p = sim_primary(s);
+
+	(void)k;
+	if (p && sim_chance(s, 0.5))
+		n = &s->nodes[sim_index(s, p)];
+	if (!may_rot(s, n) || n->node->dormant || n->acc.durable < n->acc.start || n->lt->n_damage > 0)
 		return false;
 	sim_damage(s, n->name, n->acc.start + sim_below(s, n->acc.durable - n->acc.start + 1));
+	if (n->up && n->lt->n_damage == 1 && sim_chance(s, 0.3)) /* and somewhere else */
+		sim_damage(s, n->name, n->acc.start + sim_below(s, n->acc.durable - n->acc.start + 1));
 	sim_say(s, n->i, "has rot on its disk that is not repaired");
 	return true;
 }
@@ -140,8 +150,6 @@ bool simfault_begin_flip(struct sim *s, struct simnode *n, struct simnode *k)
 	char what[128];
 
 	(void)k;
-	if (sim_chance(s, 0.2))
-		return rot_for_good(s, n);
 	if (!may_rot(s, n) || !simdisk_flip_somewhere(n, what))
 		return false;
 	sim_say(s, n->i, "has rot on its disk: %s", what);
@@ -157,6 +165,71 @@ bool simfault_begin_cut_file(struct sim *s, struct simnode *n, struct simnode *k
 		return false;
 	sim_say(s, n->i, "has rot on its disk: %s", what);
 	return true;
+}
+
+/* The lowest position at which @x has another record than was committed there, and nothing committed behind it; 0: none. */
+static leash_seq differs_from(const struct sim *s, const struct simnode *x)
+{
+	leash_seq q = MIN2(x->acc.durable, s->committed_end), low = 0;
+
+	for (; q >= x->acc.start && q > 0 && s->committed[q].set && x->acc.chain[q] != s->committed[q].chain; q--)
+		low = q;
+	return low;
+}
+
+/* Up, a member, no primary: it is to ask others for what it lacks. */
+static struct simnode *who_may_rot(struct sim *s, const struct simnode *x, leash_seq at)
+{
+	const char *p = sim_primary(s);
+
+	for (int k = 1; k < s->n; k++) {
+		struct simnode *n = &s->nodes[(x->i + k) % s->n];
+
+		if (may_rot(s, n) && simfault_is_member(s, n) && n->acc.start <= at && n->lt->n_damage == 0 &&
+			!(p && sim_index(s, p) == n->i))
+			return n;
+	}
+	return NULL;
+}
+
+/* The two see each other and nobody else. */
+static void leave_alone(struct sim *s, struct simnode *n, struct simnode *x)
+{
+	for (int k = 0; k < s->n; k++) {
+		struct simnode *other = &s->nodes[k];
+
+		if (other == n || other == x)
+			continue;
+		sim_cut(s, n->name, other->name);
+		sim_cut(s, x->name, other->name);
+		simnet_drop(s, n->i, k);
+		simnet_drop(s, k, n->i);
+	}
+	s->cut[n->i][x->i] = s->cut[x->i][n->i] = false;
+}
+
+/*
+ * Some node has records of an older epoch where others were committed, and has not heard of it yet. Now a member's record
+ * there rots, and this node is the first that it can ask (R11: what proves a repair is the chain, whoever gave it).
+ */
+bool simfault_begin_mislead(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	(void)n, (void)k;
+	for (int i = 0; i < s->n && s->n >= 3; i++) {
+		struct simnode *x = &s->nodes[i];
+		leash_seq first = x->damaged || x->paused || x->wipe_at_start || x->leaving ? 0 : differs_from(s, x);
+
+		n = first ? who_may_rot(s, x, first) : NULL;
+		if (!n)
+			continue;
+		leave_alone(s, n, x);
+		sim_say(s, n->i, "has rot on its disk at %" PRIu64 ", where %s has another record", first, x->name);
+		sim_rot(s, n->name, first);
+		if (!x->up)
+			simnode_start(s, i);
+		return true;
+	}
+	return false;
 }
 
 bool simfault_begin_wipe(struct sim *s, struct simnode *n, struct simnode *k)

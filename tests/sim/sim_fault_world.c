@@ -13,6 +13,19 @@ void simfault_end_restart(struct sim *s, struct simnode *n)
 		simnode_start(s, n->i);
 }
 
+/* Somebody edits the file and restarts the node; and again when it has said what is wrong. */
+bool simfault_begin_conf(struct sim *s, struct simnode *n, struct simnode *k)
+{
+	(void)k;
+	if (!s->etcd.now.insync.present)
+		return false; /* a founder's mistake would be the cluster's law */
+	if (n->damaged || n->wrong_conf || !simfault_end_process(s, n, SIM_END_KILL))
+		return false;
+	n->wrong_conf = 1 + (uint32_t)sim_below(s, SIM_WRONG_CONFS);
+	sim_say(s, n->i, "is configured wrongly (%u)", n->wrong_conf);
+	return true;
+}
+
 bool simfault_end_process(struct sim *s, struct simnode *n, enum sim_end how)
 {
 	if (!n->up)
@@ -48,7 +61,7 @@ void simfault_died(struct sim *s, int i, int exit_status)
 	struct simnode *n = &s->nodes[i];
 
 	s->stats.failures += exit_status != 0;
-	if (exit_status == 78)
+	if (exit_status == 78 && !n->wrong_conf)
 		sim_broken(s, "%s says that it is configured wrongly", n->name);
 	if (!s->swarm)
 		return;
@@ -57,6 +70,8 @@ void simfault_died(struct sim *s, int i, int exit_status)
 			sim_broken(s, "%s says that its data is damaged, and nothing damaged it", n->name);
 		n->wipe_at_start = 1; /* the operator reads the message, keeps the evidence, and begins anew */
 	}
+	if (exit_status == 78 || (exit_status == 1 && n->wrong_conf > 2))
+		n->wrong_conf = 0;
 	simfault_end_later(s, F_RESTART, i, 1500);
 }
 
@@ -83,9 +98,9 @@ bool simfault_begin_handover(struct sim *s, struct simnode *n, struct simnode *k
 		n = &s->nodes[sim_index(s, p)];
 	if (!n->up || n->paused)
 		return false;
-	sim_handover(s, n->name, to && sim_chance(s, 0.1) ? "X" : to);
+	sim_handover(s, n->name, to && sim_chance(s, 0.1) ? "X" : to, sim_chance(s, 0.3) ? sim_below(s, 50) : 3000);
 	if (sim_chance(s, 0.1)) /* and another one at once */
-		sim_handover(s, n->name, NULL);
+		sim_handover(s, n->name, NULL, 3000);
 	return true;
 }
 
@@ -104,7 +119,8 @@ bool simfault_begin_clock(struct sim *s, struct simnode *n, struct simnode *k)
 
 	(void)k;
 	rate = 0.9 + (double)sim_below(s, 2000) / 10000.0;
-	simclock_set(n, rate, sim_chance(s, 0.3) ? sim_below(s, 3000 * MS) : 0);
+	/* sometimes the machine was suspended */
+	simclock_set(n, rate, sim_chance(s, 0.3) ? sim_below(s, sim_chance(s, 0.2) ? 300000 * MS : 3000 * MS) : 0);
 	n->real_off_ns = (int64_t)sim_below(s, 20000000 * MS) - (int64_t)(10000000 * MS);
 	sim_say(s, n->i, "has another clock: rate %.4f", n->clock_rate);
 	return true;
@@ -163,6 +179,19 @@ bool simfault_begin_etcd_cut(struct sim *s, struct simnode *n, struct simnode *k
 	(void)k;
 	sim_cut_etcd(s, n->name, true);
 	return true;
+}
+
+/* Often more than that one answer is lost; and its connections are not the only ones. */
+void simfault_answer_lost(struct sim *s, struct simnode *n)
+{
+	if (!s->swarming || s->swarm->alone || n->etcd_cut || !sim_chance(s, 0.3))
+		return;
+	sim_cut_etcd(s, n->name, true);
+	simfault_end_later(s, F_ETCD_CUT, n->i, 6000);
+	if (sim_chance(s, 0.5)) {
+		sim_cut(s, n->name, s->nodes[((uint64_t)n->i + 1 + sim_below(s, (uint64_t)(s->n - 1))) % (uint64_t)s->n].name);
+		simfault_end_later(s, F_CUT_PAIR, n->i, 6000);
+	}
 }
 
 void simfault_end_etcd_cut(struct sim *s, struct simnode *n)

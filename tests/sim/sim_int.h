@@ -7,12 +7,14 @@
  *     sim_log.c      its log threads, stepped
  *     sim_disk.c     its disk: the account of what must be on it, and what can be done to it
  *     sim_net.c      connections and messages
+ *     sim_odd.c      messages that no leash sends
  *     sim_etcd.c     etcd
  *     sim_control.c  etcd as a node sees it: answers, watch, lease (instead of src/node/control.c)
  *     sim_client.c   appends with ids
  *     sim_session.c  gateways' sessions
  *     sim_reader.c   readers
  *     sim_check.c    the promises
+ *     sim_hist.c     the history of what clients saw, for tests/check
  *     sim_fault.c    random faults: which and when; sim_fault_world.c, sim_fault_disk.c: what they do
  *     sim_swarm.c    a whole run of them
  */
@@ -22,6 +24,7 @@
 #include "base/buf.h"
 #include "node/lt_int.h"
 #include "node/node_int.h"
+#include "tests/check/hist.h"
 #include "tests/sim/sim.h"
 #include "tests/sim/simdisk.h"
 
@@ -31,6 +34,9 @@
 #define SIM_SESSIONS_MAX 4
 #define SIM_SESSION_OPS  64 /* unanswered, of a session */
 #define SIM_DIR          "/log"
+#define SIM_ID_TEXT      64
+#define SIM_VALUE_TEXT   17
+#define SIM_NONE         UINT32_MAX
 
 enum timer_kind {
 	T_LOOP,                                          /* a timer of the node's own loop: .y is the event, .x its count */
@@ -38,7 +44,7 @@ enum timer_kind {
 	T_DIE, T_GONE,                                   /* the process ends by itself */
 	T_MSG, T_WRITABLE, T_LINK_DIAL, T_LINK_RESET,
 	T_TXN_APPLY, T_TXN_ANSWER, T_READ_ANSWER, T_WATCH, T_KEEPALIVE, T_EXPIRY, T_ANNOUNCE,
-	T_OP_TRY, T_OP_ARRIVE, T_OP_ANSWER, T_SESSION_TRY, T_SESSION_ARRIVE, T_PEEK, T_SWARM, T_FAULT_ENDS, T_KINDS,
+	T_OP_TRY, T_OP_ARRIVE, T_OP_ANSWER, T_SESSION_TRY, T_SESSION_ARRIVE, T_PEEK, T_SWARM, T_FAULT_ENDS, T_RESUME, T_KINDS,
 };
 
 struct timer {
@@ -91,6 +97,7 @@ struct simnode {
 	struct control *control;
 	struct rep_status status;
 	leash_seq commit_seen, reader_high;
+	uint32_t hist_life; /* its endpoint in the history: rises when what it showed may go back */
 	uint64_t conns;
 
 	bool damaged;              /* its disk was damaged, and is not known yet to be whole again */
@@ -98,10 +105,13 @@ struct simnode {
 	leash_epoch renounced_to;  /* while this one lasts: only its primary knows what it acknowledged (B6) */
 	bool log_whole;            /* but its records are: only the metadata is not */
 	uint32_t slow_disk;        /* permille of the operations that take long */
+	uint32_t wrong_conf;       /* it is started with: enum in sim_node.c; 0: as it should be */
 	uint64_t wipe_at_start;    /* the operator replaces the disk: meta was lost */
 
-	struct timer *stash; /* what waits for a paused process */
-	size_t n_stash, cap_stash;
+	struct timer *stash; /* what waits for a paused process; and when it goes on, for its turn */
+	size_t n_stash, cap_stash, stash_at;
+	bool resuming;
+	uint64_t resumed;    /* how often */
 
 	uint32_t notes[REP_NOTE_VIOLATION + 1];
 	enum sim_fault txn_fault;
@@ -161,8 +171,10 @@ struct op {
 	leash_seq seq;
 	uint64_t attempts;
 	int last_node, after;     /* after: an op that must be answered first; -1: none */
+	int wakes;                /* the op that waits for this one, plus 1 */
 	uint64_t asked_ns;
 	leash_seq commit_when_asked; /* what was committed when it was sent first */
+	char hist_id[SIM_ID_TEXT], hist_value[SIM_VALUE_TEXT];
 };
 
 /* What a node answers: the waiter is the index of one of these, plus 1. */
@@ -171,6 +183,7 @@ struct attempt {
 	uint32_t life;
 	bool pending;
 	int session; /* -1: none */
+	uint32_t hist; /* its number in the history, or SIM_NONE */
 };
 
 struct session {
@@ -184,6 +197,17 @@ struct session {
 	uint32_t life; /* of the node's process */
 	bool sending;
 	uint64_t tries;
+	bool hist_known, hist_linked; /* the history has this client, this connection */
+	uint32_t hist_client, hist_conn;
+};
+
+/* A read under way. */
+struct simread {
+	struct simnode *n;
+	leash_seq from;
+	bool reverse;
+	uint64_t asked_ns;
+	uint32_t life; /* hist_life */
 };
 
 struct flight { /* a message on its way, as a frame */
@@ -225,6 +249,7 @@ struct sim {
 	struct conn conns[SIM_NODES_MAX][SIM_NODES_MAX];
 	bool cut[SIM_NODES_MAX][SIM_NODES_MAX];
 	uint64_t delay_ms[SIM_NODES_MAX][SIM_NODES_MAX];
+	uint64_t far_ms[SIM_NODES_MAX][SIM_NODES_MAX]; /* how far they are from each other, always */
 	uint64_t conn_ids;
 	struct simetcd etcd;
 	struct op *ops;
@@ -244,7 +269,9 @@ struct sim {
 	bool swarming;
 	struct swarm *swarm;
 	struct sim_swarm_stats stats;
-	double p_lost_request, p_lost_answer, p_late, p_stale, p_again;
+	struct hist *hist;           /* NULL: none is kept */
+	uint32_t hist_clients, hist_readers;
+	double p_lost_request, p_lost_answer, p_late, p_stale, p_again, p_odd;
 };
 
 extern struct sim *sim_world; /* the one that runs: one at a time */
@@ -255,10 +282,12 @@ uint64_t sim_below(struct sim *s, uint64_t n);
 bool sim_chance(struct sim *s, double p);
 struct timer *sim_timer(struct sim *s, uint64_t after_ns, enum timer_kind kind, int a, int b);
 bool sim_step(struct sim *s); /* one event; false: there is none */
-void sim_unstash(struct sim *s, int i);
+void sim_unstash(struct sim *s, int i);     /* the process is gone: nobody waits for it any more */
+void sim_go_on(struct sim *s, int i);       /* one after the other, in order */
 int sim_index(const struct sim *s, const char *node);
 void sim_say(struct sim *s, int node, const char *fmt, ...) _printf_(3, 4);
-void sim_broken(struct sim *s, const char *fmt, ...) _printf_(2, 3) _noreturn_;
+void sim_broken(struct sim *s, const char *fmt, ...) _printf_(2, 3); /* returns only with only_history */
+void sim_refuted(struct sim *s, const char *fmt, ...) _printf_(2, 3) _noreturn_;
 leash_id sim_random_id(struct sim *s);
 
 /* sim_env.c */
@@ -276,12 +305,14 @@ struct simnode *simnode_enter(struct sim *s, int i); /* its code runs now; NULL:
 struct rep *simnode_rep(const struct simnode *n);
 void simnode_timer(struct sim *s, struct timer *t);
 void simnode_drain(struct sim *s, int i); /* SIGTERM */
+#define SIM_WRONG_CONFS 8
 
 /* sim_log.c */
 void simlog_timer(struct sim *s, struct timer *t);
 void simlog_kick(struct sim *s, int i);
 void simlog_crash(struct simnode *n); /* an operation under way may be done in part */
 void simlog_opened(struct simnode *n);
+void simlog_commit_back(struct simnode *n, leash_seq before);
 void simlog_note(struct simnode *n);  /* enters what the log holds now into the account */
 bool simlog_view(struct simnode *n, leash_seq seq, struct rlog_reader **reader, struct rlog_view *ret);
 
@@ -305,6 +336,10 @@ bool simnet_reaches(const struct sim *s, int from, int to);
 void simnet_flight_free(struct flight *f);
 void simnet_free(void);
 
+/* sim_odd.c */
+bool simodd_twist(struct sim *s, const struct simnode *to, struct rep_msg *m);
+bool simodd_rare(const struct rep_msg *m);
+
 /* sim_etcd.c */
 struct rep_view simetcd_picture(struct sim *s);
 struct lease *simetcd_lease(struct sim *s, uint64_t id);
@@ -326,7 +361,7 @@ int simclient_op(struct sim *s, struct op o); /* fills in what follows from the 
 void simclient_body(const struct op *o, struct buf *out);
 void simclient_timer(struct sim *s, struct timer *t);
 void simclient_node_answer(struct sim *s, int node, void *waiter, const struct drv_answer *a);
-int simclient_attempt(struct sim *s, int op, int node, int session);
+int simclient_attempt(struct sim *s, int op, int node, int session, uint32_t hist);
 void simclient_done(struct sim *s, int op, leash_seq seq, bool conflict);
 void simclient_give_up(struct sim *s, int op);
 
@@ -350,11 +385,24 @@ void simcheck_record(struct sim *s, int node, leash_seq seq, const struct rec_he
 void simcheck_rest(struct sim *s);
 struct hash128 simcheck_key(const struct rec_body *b);
 
+/* sim_hist.c */
+void simhist_new(struct sim *s);
+void simhist_id(const struct rec_body *b, char ret[SIM_ID_TEXT]);
+void simhist_value(struct bytes body, char ret[SIM_VALUE_TEXT]);
+void simhist_new_life(struct simnode *n);
+uint32_t simhist_sent(struct sim *s, int op, int node);
+uint32_t simhist_session_sent(struct sim *s, struct session *g, int op);
+void simhist_answered(struct sim *s, uint32_t attempt, leash_seq seq, bool conflict);
+void simhist_refused(struct sim *s, uint32_t attempt);
+void simhist_read(struct sim *s, const struct simread *r, struct drv_rec *const *recs, size_t count, bool more);
+void simhist_rest(struct sim *s);
+
 /* sim_fault.c */
 void simfault_timer(struct sim *s, struct timer *t);
 void simfault_begin(struct sim *s);
 void simfault_end_all(struct sim *s);
 void simfault_free(struct sim *s);
 void simfault_died(struct sim *s, int i, int exit_status); /* a process ended by itself */
+void simfault_answer_lost(struct sim *s, struct simnode *n); /* of etcd */
 
 #endif

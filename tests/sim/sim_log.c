@@ -288,19 +288,26 @@ static void on_scrub(struct sim *s, struct timer *t)
 		log_timer(n, MAX2(ns, NS_PER_MS), T_SCRUB);
 }
 
-/* The commit index goes back only with the log's end: room was missing, or damage was set aside. */
+/* The commit index, which was @before, goes back only with the log's end: room was missing, damage was set aside, or a fresh
+ * copy was taken after that. */
+void simlog_commit_back(struct simnode *n, leash_seq before)
+{
+	if (rep_commit(simnode_rep(n)) >= before)
+		return;
+	simhist_new_life(n);
+	n->commit_seen = MIN2(n->commit_seen, rep_commit(simnode_rep(n)));
+	n->reader_high = MIN2(n->reader_high, n->commit_seen);
+	if (rep_commit(simnode_rep(n)) != rep_log_end(simnode_rep(n)))
+		sim_broken(n->s, "%s: the commit index went back from %" PRIu64, n->name, before);
+}
+
 static void on_told(struct simnode *n)
 {
 	leash_seq commit = rep_commit(simnode_rep(n));
 
 	n->log.telling = false;
 	lt_tell_loop(n->lt);
-	if (rep_commit(simnode_rep(n)) >= commit)
-		return;
-	n->commit_seen = MIN2(n->commit_seen, rep_commit(simnode_rep(n)));
-	n->reader_high = MIN2(n->reader_high, n->commit_seen);
-	if (rep_commit(simnode_rep(n)) != rep_log_end(simnode_rep(n)))
-		sim_broken(n->s, "%s: the commit index went back from %" PRIu64, n->name, commit);
+	simlog_commit_back(n, commit);
 }
 
 void simlog_timer(struct sim *s, struct timer *t)
@@ -344,6 +351,7 @@ void simlog_opened(struct simnode *n)
 	simlog_note(n);
 	n->acc.unsure = n->acc.virgin = n->acc.cutting = false;
 	n->commit_seen = n->reader_high = 0;
+	simhist_new_life(n);
 	other = n->acc.end >= n->acc.start && n->acc.chain[n->acc.end] != rlog_chain(log).lo;
 	if (other && !before.unsure && !before.tampered && !n->damaged)
 		sim_broken(n->s, "%s opens its log with another record at %" PRIu64 " than it wrote", n->name, n->acc.end);

@@ -4,9 +4,11 @@
 #include "wire/frame.h"
 #include "wire/peer.h"
 
+#define ODD_RARE 0.2 /* chance of an odd one beside a message of a kind that is rare */
+
 static uint64_t latency_ns(struct sim *s, int from, int to)
 {
-	uint64_t ns = MS / 20 + sim_below(s, MS / 2) + s->delay_ms[from][to] * MS;
+	uint64_t ns = MS / 20 + sim_below(s, MS / 2) + (s->delay_ms[from][to] + s->far_ms[from][to]) * MS;
 
 	if (s->swarming && sim_chance(s, 0.01))
 		ns += sim_below(s, 300 * MS);
@@ -206,16 +208,20 @@ void simnet_free(void)
 	in.scratch = (struct peer_scratch){ 0 };
 }
 
-static void feed(struct simnode *n, const char *from, enum rep_link link, struct flight *f)
+static void feed(struct simnode *n, const char *from, enum rep_link link, struct flight *f, bool odd)
 {
+	leash_seq commit = rep_commit(simnode_rep(n));
 	struct frame frame;
 	struct rep_msg m;
 
 	init_decoding();
 	must(frame_next((struct bytes){ buf_head(&f->frame), buf_len(&f->frame) }, UINT32_MAX, &frame) == 0);
 	must(peer_replica_decode(frame.payload, node_cluster(n->node), &in.scratch, &m) == 0);
+	if (odd && (!sim_chance(n->s, simodd_rare(&m) ? ODD_RARE : n->s->p_odd) || !simodd_twist(n->s, n, &m)))
+		return;
 	if (m.n_recs == 0) {
 		node_msg(n->node, from, link, &m);
+		simlog_commit_back(n, commit);
 		return;
 	}
 	for (uint32_t i = 0; i < m.n_recs; i++) {
@@ -240,7 +246,9 @@ static void on_arrival(struct sim *s, struct timer *t)
 	 * maker of a connection has thrown the old one away. */
 	if ((f->back && c->id != t->x) || (f->again && c->id == t->x))
 		return;
-	feed(n, s->nodes[t->a].name, f->back ? REP_LINK_OUT : REP_LINK_IN, f);
+	if (s->p_odd > 0)
+		feed(n, s->nodes[t->a].name, f->back ? REP_LINK_OUT : REP_LINK_IN, f, true);
+	feed(n, s->nodes[t->a].name, f->back ? REP_LINK_OUT : REP_LINK_IN, f, false);
 }
 
 static void on_writable(struct sim *s, struct timer *t)

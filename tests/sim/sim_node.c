@@ -73,6 +73,22 @@ static const struct node_net net = { .send = net_send, .send_records = net_send_
 
 /* ---------------------------------------------------------------------------------------------------------- process */
 
+/* An operator's mistake: nothing that can be run with, or not what the cluster has. The node refuses, and nothing of it is
+ * touched. */
+static void misconfigure(struct node_conf *c, uint32_t how)
+{
+	switch (how) {
+	case 1: c->min_insync = c->min_insync == 1 ? 2 : 1; break;
+	case 2: c->dedup_window *= 2; c->dedup_records_max *= 2; break;
+	case 3: c->min_insync = 0; break;
+	case 4: c->min_insync = REP_NODES_MAX + 1; break;
+	case 5: c->n_founders = 0; break;
+	case 6: c->n_founders = REP_NODES_MAX + 1; break;
+	case 7: c->heartbeat_ns = 0; break;
+	case SIM_WRONG_CONFS: c->heartbeat_ns = c->failure_timeout_ns; break;
+	}
+}
+
 static int make_node(struct sim *s, struct simnode *n, char reason[256])
 {
 	static const char *founders[SIM_NODES_MAX];
@@ -81,7 +97,7 @@ static int make_node(struct sim *s, struct simnode *n, char reason[256])
 		.founders = founders, .n_founders = (uint32_t)s->n, .min_insync = o->min_insync,
 		.dedup_window = o->dedup_window, .dedup_records_max = MAX2(o->dedup_records_max, o->dedup_window),
 		.dedup_time_ns = o->dedup_time_ns, .retention_time_ns = o->retention_time_ns, .topology = o->topology, .priority = o->priorities ? (n->i * 7 + 3) % 5 : 0,
-		.failure_timeout_ns = 1000 * MS, .heartbeat_ns = 50 * MS, .dir = SIM_DIR, .ops = simdisk_ops(n->disk),
+		.failure_timeout_ns = 1000 * MS, .heartbeat_ns = (o->heartbeat_ms ? o->heartbeat_ms : 50) * MS, .dir = SIM_DIR, .ops = simdisk_ops(n->disk),
 		.segment_bytes = o->segment_bytes, .reserve_bytes = o->reserve_bytes,
 		.retention_bytes = o->retention_bytes, .scrub_rate = o->scrub_rate, .record_bytes_max = NODE_RECORD_MAX,
 		.disk_budget_ns = 2000 * MS, .cache_bytes = o->cache_bytes, .uncommitted_bytes = o->uncommitted_bytes,
@@ -90,6 +106,7 @@ static int make_node(struct sim *s, struct simnode *n, char reason[256])
 
 	for (int k = 0; k < s->n; k++)
 		founders[k] = s->nodes[k].name;
+	misconfigure(&c, n->wrong_conf);
 	mine.ctx = n;
 	return node_new(&c, (struct event_base *)(void *)n, &mine, &n->node, reason);
 }
@@ -200,7 +217,7 @@ void sim_pause(struct sim *s, const char *node)
 void sim_resume(struct sim *s, const char *node)
 {
 	s->nodes[sim_index(s, node)].paused = false;
-	sim_unstash(s, sim_index(s, node));
+	sim_go_on(s, sim_index(s, node));
 	sim_say(s, sim_index(s, node), "goes on");
 }
 
@@ -209,10 +226,10 @@ static void handover_done(void *ctx, const char *failed)
 	(void)ctx, (void)failed;
 }
 
-void sim_handover(struct sim *s, const char *node, const char *to)
+void sim_handover(struct sim *s, const char *node, const char *to, uint64_t within_ms)
 {
 	struct simnode *n = simnode_enter(s, sim_index(s, node));
 
 	if (n)
-		node_handover(n->node, to, simclock_ns(n) + 3000 * MS, handover_done, NULL);
+		node_handover(n->node, to, simclock_ns(n) + within_ms * MS, handover_done, NULL);
 }

@@ -6,19 +6,12 @@
 
 #include <inttypes.h>
 
-struct peek {
-	struct simnode *n;
-	leash_seq from;
-	bool reverse;
-};
-
 static void on_read(void *ctx, enum peer_status_code status, struct drv_rec *const *recs, size_t count, bool more)
 {
-	struct peek *p = ctx;
+	struct simread *p = ctx;
 	struct simnode *n = p->n;
 	struct sim *s = n->s;
 
-	(void)more;
 	s->stats.reads += status == PEER_ST_OK;
 	if (status == PEER_ST_OK && count == 0 && !p->reverse && p->from <= n->reader_high)
 		sim_broken(s, "%s shows nothing at %" PRIu64 ", but showed %" PRIu64 " before", n->name, p->from, n->reader_high);
@@ -28,6 +21,8 @@ static void on_read(void *ctx, enum peer_status_code status, struct drv_rec *con
 		simcheck_record(s, n->i, r->h.seq, &r->h, (struct bytes){ r->bytes + REC_HEADER_BYTES, r->body_bytes });
 		n->reader_high = MAX2(n->reader_high, r->h.seq);
 	}
+	if (status == PEER_ST_OK)
+		simhist_read(s, p, recs, count, more);
 	p->n = NULL; /* free */
 }
 
@@ -44,18 +39,21 @@ static void check_window(struct sim *s, struct simnode *n)
 
 void simreader_peek(struct sim *s)
 {
-	static struct peek peeks[256];
+	static struct simread peeks[256];
 	static size_t next;
 	struct simnode *n = simnode_enter(s, (int)sim_below(s, (uint64_t)s->n));
-	struct peek *p = &peeks[next++ % ARRAY_SIZE(peeks)];
+	struct simread *p = &peeks[next++ % ARRAY_SIZE(peeks)];
 	leash_seq end;
 	uint32_t count;
 
 	if (!n || n->paused)
 		return;
 	check_window(s, n);
+	if (rep_commit(simnode_rep(n)) > rep_log_end(simnode_rep(n)))
+		sim_broken(s, "%s offers records up to %" PRIu64 " to readers, but its log ends at %" PRIu64, n->name,
+			rep_commit(simnode_rep(n)), rep_log_end(simnode_rep(n)));
 	end = rep_commit(simnode_rep(n));
-	*p = (struct peek){ .n = n, .from = 1 + sim_below(s, end + 2) };
+	*p = (struct simread){ .n = n, .from = 1 + sim_below(s, end + 2), .asked_ns = s->now_ns, .life = n->hist_life };
 	p->reverse = sim_chance(s, 0.2);
 	if (sim_chance(s, 0.5) && n->reader_high)
 		p->from = n->reader_high;

@@ -70,6 +70,7 @@ static void leave(struct sim *s, struct session *g)
 			at->pending = false;
 		g->attempts[i] = -1;
 	}
+	g->hist_linked = false;
 }
 
 static void on_try(struct sim *s, int k)
@@ -103,7 +104,7 @@ static void on_arrive(struct sim *s, struct timer *t)
 
 		if (g->attempts[i] >= 0)
 			continue; /* under way already */
-		at = simclient_attempt(s, g->ops[i], t->b, t->a);
+		at = simclient_attempt(s, g->ops[i], t->b, t->a, simhist_session_sent(s, g, g->ops[i]));
 		g->attempts[i] = at;
 		simclient_body(&s->ops[g->ops[i]], &body);
 		node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) }, (void *)(uintptr_t)(at + 1));
@@ -150,11 +151,12 @@ void simsession_answer(struct sim *s, struct attempt *at, const struct drv_answe
 			sim_broken(s, "session %d: %s is answered before what was sent before it", k, s->ops[at->op].id);
 		simclient_done(s, at->op, a->seq, false);
 		g->n--;
-		memmove(g->ops, g->ops + 1, g->n * sizeof *g->ops);
-		memmove(g->attempts, g->attempts + 1, g->n * sizeof *g->attempts);
+		memmove(g->ops + i, g->ops + i + 1, (g->n - i) * sizeof *g->ops);
+		memmove(g->attempts + i, g->attempts + i + 1, (g->n - i) * sizeof *g->attempts);
 		break;
 	case DRV_ANS_CONFLICT:
 		sim_broken(s, "session %d: %s is in conflict with itself", k, s->ops[at->op].id);
+		break;
 	case DRV_ANS_UNKNOWN_SESSION: doubt_all(s, k); break;
 	case DRV_ANS_SESSION_ORDER:
 	case DRV_ANS_NOT_PRIMARY:

@@ -19,6 +19,8 @@ struct inode {
 
 struct name {
 	char path[PATH_LEN];
+	uint64_t hash;
+	size_t dir_len; /* of the directory in it; 0: none is named */
 	struct inode *inode;
 };
 
@@ -188,8 +190,10 @@ static void inode_write(struct inode *i, const uint8_t *p, size_t len, uint64_t 
 
 static struct name *names_find(const struct names *t, const char *path)
 {
+	uint64_t hash = hash_64(path, strlen(path), 0);
+
 	for (size_t i = 0; i < t->n; i++)
-		if (strcmp(t->v[i].path, path) == 0)
+		if (t->v[i].hash == hash && strcmp(t->v[i].path, path) == 0)
 			return &t->v[i];
 	return NULL;
 }
@@ -221,6 +225,8 @@ static void names_set(struct names *t, const char *path, struct inode *inode)
 	e = &t->v[t->n++];
 	must(strlen(path) < PATH_LEN);
 	strcpy(e->path, path);
+	e->hash = hash_64(path, strlen(path), 0);
+	e->dir_len = strrchr(path, '/') ? (size_t)(strrchr(path, '/') - path) : 0;
 	e->inode = inode;
 }
 
@@ -557,16 +563,19 @@ static int sim_mkdir(void *ctx, const char *path)
 static int sim_list(void *ctx, const char *path, int (*fn)(const char *name, void *arg), void *arg)
 {
 	struct simdisk *d = ctx;
+	size_t len = strlen(path);
 	int r = enter(d, SIMDISK_LIST);
 
 	if (r == 0 && !dir_there(d, path))
 		r = -ENOENT;
-	for (size_t i = 0; r == 0 && i < d->now.n; i++)
-		if (lies_in(d->now.v[i].path, path)) {
-			const char *slash = strrchr(d->now.v[i].path, '/');
+	for (size_t i = 0; r == 0 && i < d->now.n; i++) {
+		const struct name *e = &d->now.v[i];
 
-			r = fn(slash ? slash + 1 : d->now.v[i].path, arg);
-		}
+		if (e->dir_len > 0 && (e->dir_len > len || memcmp(e->path, path, e->dir_len) != 0))
+			continue; /* most of those that are elsewhere */
+		if (lies_in(e->path, path))
+			r = fn(e->path + (strchr(e->path, '/') ? e->dir_len + 1 : 0), arg);
+	}
 	return r;
 }
 

@@ -215,7 +215,7 @@ START_TEST(graceful_hand_over_raises_the_epoch)
 {
 	struct sim *s = three();
 
-	sim_handover(s, "P1", "S2");
+	sim_handover(s, "P1", "S2", 3000);
 	ck_assert(leads(s, "S2", 300));
 	ck_assert_uint_eq(sim_insync(s)->epoch, 2);
 	ck_assert_uint_eq(sim_notes(s, "P1", REP_NOTE_DEPOSED), 1);
@@ -320,6 +320,29 @@ START_TEST(damaged_primary_alone_with_the_record)
 	sim_start(s, "P1"); /* with nothing in its cache */
 	sim_run(s, 100);
 	ck_assert_str_eq(sim_primary(s), "P1");
+	sim_damage(s, "P1", end + 1);
+	sim_heal(s);
+	all_well(s);
+}
+END_TEST
+
+/* The same with rot that begins before: others have those records, but they cannot get what comes then (seed 2845). */
+START_TEST(damaged_primary_alone_with_the_last_of_the_records)
+{
+	struct sim *s = three();
+	leash_seq end;
+
+	append_some(s, 3);
+	end = sim_log_end(s, "P1");
+	sim_cut(s, "P1", NULL);
+	(void)sim_append_once(s, "P1", "pay/7", "hello");
+	sim_run(s, 200);
+	ck_assert_uint_eq(sim_log_end(s, "P1"), end + 1);
+	sim_crash(s, "P1");
+	sim_start(s, "P1");
+	sim_run(s, 100);
+	ck_assert_str_eq(sim_primary(s), "P1");
+	sim_damage(s, "P1", end); /* found first */
 	sim_damage(s, "P1", end + 1);
 	sim_heal(s);
 	all_well(s);
@@ -607,7 +630,7 @@ START_TEST(a8_late_hand_over_makes_no_second_primary_of_an_epoch)
 	int op;
 
 	sim_txn_fault(s, "P1", SIM_FAULT_LATE, 5000);
-	sim_handover(s, "P1", "S1"); /* gives up after 3 s */
+	sim_handover(s, "P1", "S1", 3000); /* gives up after 3 s */
 	sim_run(s, 50);
 	sim_cut_etcd(s, "P1", true);
 	sim_run(s, 3500);
@@ -778,7 +801,7 @@ START_TEST(b7_highest_number_goes_back_with_a_cut)
 	sim_cut_etcd(s, "P1", false);
 	ck_assert(sim_run_until(s, equal_and_quiet, 15000));
 	sim_run(s, 100);
-	sim_handover(s, "S1", "P1");
+	sim_handover(s, "S1", "P1", 3000);
 	ck_assert(leads(s, "P1", 2000));
 	again = sim_append(s, "P1", "seq-a/2", "y");
 	ck_assert(answered(s, again, 3000));
@@ -824,6 +847,7 @@ int main(void)
 	tcase_add_test(t, damaged_secondary_becomes_somebody_new);
 	tcase_add_test(t, damaged_primary_hands_over_first);
 	tcase_add_test(t, damaged_primary_alone_with_the_record);
+	tcase_add_test(t, damaged_primary_alone_with_the_last_of_the_records);
 	tcase_add_test(t, damaged_primary_without_successor_goes_on);
 	tcase_add_test(t, all_die_at_once_nothing_is_lost);
 	tcase_add_test(t, dead_member_is_swapped_for_a_live_one);

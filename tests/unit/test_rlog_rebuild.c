@@ -562,6 +562,37 @@ START_TEST(rot_and_a_torn_tail)
 }
 END_TEST
 
+/* A cut meets rot in a segment that was finished long ago: opening must not believe its digest, or every life ends there. */
+START_TEST(rot_below_a_cut)
+{
+	struct rlog_segment_info s;
+	leash_seq seq, rotten;
+	struct fix f;
+	size_t n;
+
+	init(&f);
+	s = segment(&f, 1);
+	hurt(&f, &s, _i ? HURT_TWO : HURT_RECORD);
+	rotten = first_damaged(&f);
+	seq = s.last - 1;
+	ck_assert_uint_lt(rotten, seq);
+	ck_assert_int_eq(rlog_truncate(f.log, seq), -EIO);
+	close_log(&f);
+	open_log(&f);
+	ck_assert(f.st.damaged);
+	ck_assert_uint_eq(rlog_damage_get(f.log, &n)[0].first, rotten);
+	ck_assert_int_eq(rebuild(&f, rotten, 3), REBUILT);
+	close_log(&f);
+	open_log(&f);
+	f.book.end = seq;
+	ck_assert(!f.st.damaged && f.st.end == seq);
+	check_whole(&f);
+	append(&f, 3);
+	check_whole(&f);
+	deinit(&f);
+}
+END_TEST
+
 /* The configuration has smaller segments meanwhile: what was one stays one. */
 START_TEST(smaller_segments)
 {
@@ -606,6 +637,7 @@ UNIT_MAIN("rlog_rebuild", tcase_add_loop_test(tc, running, 0, HURTS * SEGMENTS);
 	tcase_add_test(tc, larger_records_of_another_past);
 	tcase_add_loop_test(tc, errors_while_swapping, 0, 2);
 	tcase_add_test(tc, rot_and_a_torn_tail);
+	tcase_add_loop_test(tc, rot_below_a_cut, 0, 2);
 	tcase_add_loop_test(tc, smaller_segments, 0, 2);
 	tcase_add_test(tc, a_false_alarm);
 	tcase_add_test(tc, wrong_order);

@@ -73,13 +73,14 @@ static bool others_go_on(const struct node *n)
 	return false;
 }
 
-static void io_failed(void *ctx, leash_seq seq, bool final, const char *why)
+static void io_failed(void *ctx, leash_seq seq, leash_seq last, bool final, const char *why)
 {
 	struct node *n = ctx;
 
 	diag_repair_failed(seq, why, n->dormant, final || !n->dormant || others_go_on(n));
 	if (!n->dormant) {
-		drv_event(n->drv, &(struct rep_event){ .kind = REP_EV_DAMAGE, .now_ns = clk_boot_ns(), .seq = seq });
+		drv_event(n->drv, &(struct rep_event){ .kind = REP_EV_DAMAGE, .now_ns = clk_boot_ns(),
+			.damage = { .first = seq, .last = last } });
 	} else if (final || others_go_on(n)) {
 		n->give_up = n->reopen_due = true;
 	} else {

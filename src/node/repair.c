@@ -24,7 +24,7 @@ struct repair {
 	struct repair_io io;
 	enum state state;
 	leash_seq seq, need;
-	uint64_t records;         /* taken from others so far */
+	uint64_t records;         /* taken from others in the best round so far */
 	uint64_t since_ns, at_ns; /* the beginning; when to look again */
 	struct source sources[REP_NODES_MAX];
 	uint32_t n_sources;
@@ -67,6 +67,7 @@ static void forget_answers(struct repair *p)
 static void start(struct repair *p, leash_seq seq, uint64_t now_ns)
 {
 	p->seq = seq;
+	p->need = 0;
 	p->since_ns = now_ns;
 	p->records = 0;
 	p->from = NULL;
@@ -98,10 +99,10 @@ static void next_one(struct repair *p, uint64_t now_ns)
 
 static void fail(struct repair *p, bool final, uint64_t now_ns)
 {
-	leash_seq seq = p->seq;
+	leash_seq seq = p->seq, last = final ? UINT64_MAX : MAX2(seq, p->need);
 
 	next_one(p, now_ns);
-	p->io.failed(p->io.ctx, seq, final, p->why);
+	p->io.failed(p->io.ctx, seq, last, final, p->why);
 }
 
 /* --------------------------------------------------------------------------------------------------------- asking */
@@ -211,7 +212,6 @@ static void not_fitting(struct repair *p, uint64_t now_ns)
 	for (uint32_t i = 0; i < p->n_sources; i++) {
 		if (p->sources[i].up && !p->sources[i].asked) {
 			p->from = NULL;
-			p->records = 0;
 			p->state = MENDING;
 			p->io.rebuild(p->io.ctx, p->seq);
 			return;
@@ -229,9 +229,10 @@ void repair_rebuilt(struct repair *p, int outcome, leash_seq need, const struct 
 	switch (outcome) {
 	case 0:
 		if (need) {
-			if (taken->records > p->records)
-				p->since_ns = now_ns; /* it gets on */
-			p->records = taken->records;
+			if (taken->records > p->records) { /* more than in any round before: it gets on */
+				p->since_ns = now_ns;
+				p->records = taken->records;
+			}
 			p->need = need;
 			ask_someone(p, now_ns);
 			return;
@@ -272,7 +273,6 @@ void repair_tick(struct repair *p, uint64_t now_ns)
 	}
 	forget_answers(p);
 	p->from = NULL;
-	p->records = 0;
 	p->state = MENDING;
 	p->io.rebuild(p->io.ctx, p->seq);
 }

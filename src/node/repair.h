@@ -26,8 +26,9 @@ struct repair_io {
 
 	/* The segment with record @seq is whole again. @from: who gave the last record; "": nobody had to. */
 	void (*repaired)(void *ctx, leash_seq seq, const struct rlog_rebuilt *taken, const char *from);
-	/* It is not, and asking again was no use (or it can never be proven: @final). Nothing was changed. */
-	void (*failed)(void *ctx, leash_seq seq, bool final, const char *why);
+	/* It is not, and asking again was no use (or it can never be proven: @final). Nothing was changed. @last: what nobody
+	 * could give; UINT64_MAX: it may be anything from @seq on. */
+	void (*failed)(void *ctx, leash_seq seq, leash_seq last, bool final, const char *why);
 };
 
 struct repair_conf {

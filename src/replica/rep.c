@@ -391,7 +391,7 @@ void rep_step(struct rep *r, const struct rep_event *ev)
 	case REP_EV_FULL: rep_on_full(r, ev->seq); break;
 	case REP_EV_TRIMMED: on_trimmed(r, ev->trimmed.start, ev->trimmed.base); break;
 	case REP_EV_HANDOVER: rep_on_handover(r, ev); break;
-	case REP_EV_DAMAGE: rep_on_damage(r, ev->seq); break;
+	case REP_EV_DAMAGE: rep_on_damage(r, ev->damage.first, ev->damage.last); break;
 	case REP_EV_MENDED: rep_on_mended(r, ev->mended.first, ev->mended.last); break;
 	case REP_EV_INCARNATION: rep_on_incarnation(r, ev->incarnation.incarnation, ev->incarnation.end); break;
 	}

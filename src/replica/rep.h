@@ -84,7 +84,8 @@ enum rep_event_kind {
 	REP_EV_TRIMMED,    /* .trimmed: retention removed what lies before this record */
 	REP_EV_HANDOVER,   /* .handover: give the lead to another (R13) */
 	REP_EV_INCARNATION,/* .incarnation: the damaged log was set aside (R11), the new incarnation is on disk; .seq: log end */
-	REP_EV_DAMAGE,     /* .seq: the log is damaged from this record on and could not be repaired in place (R11) */
+	REP_EV_DAMAGE,     /* .damage: the log is damaged from .first on and could not be repaired in place (R11): nobody has
+			    * .last; at least one in between cannot be read */
 	REP_EV_MENDED,     /* .mended: what was damaged there is whole again after all */
 };
 
@@ -137,7 +138,7 @@ struct rep_event {
 		} incarnation;
 		struct {
 			leash_seq first, last;
-		} mended;
+		} mended, damage;
 	};
 };
 

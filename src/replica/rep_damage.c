@@ -24,18 +24,18 @@
 #define DAMAGE_RETRY_MAX_NS (600 * UINT64_C(1000000000))
 #define DAMAGE_NOTE_NS      (60 * UINT64_C(1000000000)) /* how often it is said that nobody can take over */
 
-static void note_one(struct rep *r, leash_seq first)
+static void note_range(struct rep *r, leash_seq first, leash_seq last)
 {
 	r->damage.first = r->damage.known ? MIN2(r->damage.first, first) : first;
-	r->damage.last = r->damage.known ? MAX2(r->damage.last, first) : first;
+	r->damage.last = r->damage.known ? MAX2(r->damage.last, last) : last;
 	r->damage.known = true;
 }
 
-void rep_on_damage(struct rep *r, leash_seq first)
+void rep_on_damage(struct rep *r, leash_seq first, leash_seq last)
 {
 	if (first > r->end || (r->damage.aside && first >= r->damage.first))
 		return; /* cut off meanwhile, or on its way out */
-	note_one(r, first);
+	note_range(r, first, last);
 }
 
 void rep_on_mended(struct rep *r, leash_seq first, leash_seq last)
@@ -51,7 +51,7 @@ void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m)
 		return;
 	rep_note(r, REP_NOTE_DAMAGED, from, m->epoch, r->end, NULL);
 	rep_unfollow(r);
-	note_one(r, r->end + 1);
+	note_range(r, r->end + 1, r->end + 1);
 	r->damage.verdict = true;
 }
 

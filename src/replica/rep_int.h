@@ -237,7 +237,7 @@ bool rep_follows_now(const struct rep *r);
 bool rep_from_primary(const struct rep *r, const char *from, enum rep_link link, const struct rep_msg *m);
 
 /* rep_damage.c */
-void rep_on_damage(struct rep *r, leash_seq first);
+void rep_on_damage(struct rep *r, leash_seq first, leash_seq last);
 void rep_on_mended(struct rep *r, leash_seq first, leash_seq last);
 void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m);
 void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end);

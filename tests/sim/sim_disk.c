@@ -290,7 +290,7 @@ void sim_rot(struct sim *s, const char *node, leash_seq seq)
 void sim_damage(struct sim *s, const char *node, leash_seq first)
 {
 	struct simnode *n = simnode_enter(s, sim_index(s, node));
-	struct rep_event ev = { .kind = REP_EV_DAMAGE, .seq = first };
+	struct rep_event ev = { .kind = REP_EV_DAMAGE, .damage = { first, first } };
 
 	must(n);
 	tampered(n);

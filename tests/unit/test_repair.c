@@ -36,8 +36,9 @@ static void repaired(void *ctx, leash_seq seq, const struct rlog_rebuilt *taken,
 	ck_assert(taken->records > 0 || !from[0]);
 }
 
-static void failed(void *ctx, leash_seq seq, bool final, const char *why)
+static void failed(void *ctx, leash_seq seq, leash_seq last, bool final, const char *why)
 {
+	ck_assert(final ? last == UINT64_MAX : last >= seq);
 	say(ctx, final ? "final:" : "failed:", "", seq);
 	ck_assert_ptr_nonnull(why);
 }
@@ -257,11 +258,35 @@ START_TEST(progress_renews_patience)
 }
 END_TEST
 
+/* A round gains again what the one before gained: that is no progress (simulator, seed 240). */
+START_TEST(the_same_gain_again_is_none)
+{
+	struct t t;
+	int rounds = 0;
+
+	INIT(&t, "S1", );
+	repair_begin(t.p, 7, t.now);
+	while (repair_busy(t.p)) {
+		ck_assert_int_lt(rounds++, 30);
+		said(&t, 0, 7, 0);
+		answer(&t, "S1", 7, 5);
+		said(&t, 0, 12, 5);
+		t.trace[0] = '\0';
+		answer(&t, "S1", 12, 0);
+		t.now += S;
+		repair_tick(t.p, t.now);
+	}
+	check(&t, "failed:7");
+	repair_free(t.p);
+}
+END_TEST
+
 UNIT_MAIN("repair", tcase_add_test(tc, one_node_after_the_other);
 	tcase_add_test(tc, who_is_silent_is_passed_over);
 	tcase_add_test(tc, another_past_is_left);
 	tcase_add_test(tc, patience_ends);
 	tcase_add_test(tc, progress_renews_patience);
+	tcase_add_test(tc, the_same_gain_again_is_none);
 	tcase_add_test(tc, who_comes_is_asked_at_once);
 	tcase_add_test(tc, more_than_one);
 	tcase_add_test(tc, cut_meanwhile);

@@ -257,6 +257,8 @@ def no_primary(test):
         for i in range(5):  # to who does not answer
             r.send("XADD", "engine", "*", "v", "b%d" % i)
             other.send("XADD", "engine", "IDMP", "o", str(i), "*", "v", "o%d" % i)
+        with gw.client() as third:
+            wait_for(lambda: "in_flight=10" in third.call("INFO", "engines").decode(), "they are under way", 20 * SLOW)
         stopped = time.monotonic()
         gw.signal(15)
         wait_for(lambda: gw.manager.times("STOPPING", "1"), "it stops")

@@ -99,4 +99,4 @@ def gateway_cut_from_etcd(lab):
 
 SCENARIOS = [cut_from_all, cut_from_peers, cut_from_etcd, deaf_primary, mute_primary, deaf_to_peers, secondary_cut_off,
              gateway_cut_from_etcd]
-FEW = [cut_from_all]
+FEW = [cut_from_peers]

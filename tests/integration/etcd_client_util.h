@@ -26,7 +26,7 @@ static inline struct etcd_conf t_conf(const struct etcd_fixture *f)
 	return (struct etcd_conf){
 		.endpoints = etcd_fixture_urls(f),
 		.n_endpoints = etcd_fixture_count(f),
-		.timeout_ms = 3000,
+		.timeout_ms = 12000, /* a busy disk may take seconds for a sync */
 	};
 }
 

@@ -59,6 +59,8 @@ static uint64_t value_at(const struct hdr *h, uint64_t rank, uint64_t *ret_upto)
 		if (seen >= rank)
 			break;
 	}
+	if (i == HDR_COUNTS - 1)
+		seen = h->total;
 	*ret_upto = seen;
 	return MIN2(highest_at(i), h->max);
 }

@@ -169,7 +169,8 @@ int rlog_mark(struct rlog *l, leash_seq seq) _must_check_;
 /*
  * Reads the metadata and the mark past the page cache; what is not as it was written (rot, a file that was removed or
  * replaced) is written anew from memory, the old bytes are kept in damaged/. For a scrub, now and then: reads 16 KiB.
- * *ret_rotten: RLOG_ROTTEN_*. RLOG_E_FULL: no room, everything is as it was; -EIO is final; other negative errno: not known.
+ * *ret_rotten, set always: RLOG_ROTTEN_* that were written anew. RLOG_E_FULL: no room, the rest is as it was; -EIO is final;
+ * other negative errno: not known.
  */
 int rlog_refresh(struct rlog *l, unsigned *ret_rotten) _must_check_;
 

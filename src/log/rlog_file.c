@@ -92,27 +92,34 @@ int rlog_file_zero(const struct rlog_file *f, uint64_t from, uint64_t to)
 }
 
 /* Writes a new file and syncs it. On an error it may be there in part. */
-static int file_make(const struct rlog_ops *ops, const char *dir, const char *name, const void *p, size_t len)
+static int file_make(const struct rlog_ops *ops, const char *dir, const char *name, const void *p, size_t len,
+	struct rlog_file *ret_file)
 {
 	_cleanup_(rlog_file_close) struct rlog_file f = RLOG_FILE_NULL;
 	int r = rlog_file_open(ops, dir, name, RLOG_OPEN_WRITE | RLOG_OPEN_CREATE, &f);
 
+	if (r == 0)
+		r = rlog_file_write(&f, p, len, 0);
+	if (r == 0)
+		r = ops->fdatasync(ops->ctx, f.fd);
 	if (r < 0)
 		return r;
-	r = rlog_file_write(&f, p, len, 0);
-	if (r < 0)
-		return r;
-	return ops->fdatasync(ops->ctx, f.fd);
+	*ret_file = f;
+	f = (struct rlog_file)RLOG_FILE_NULL;
+	return 0;
 }
 
-int rlog_file_put(const struct rlog_ops *ops, const char *dir, const char *name, const void *p, size_t len)
+int rlog_file_swap(const struct rlog_ops *ops, const char *dir, const char *name, const void *p, size_t len,
+	struct rlog_file *file, bool *ret_swapped)
 {
+	_cleanup_(rlog_file_close) struct rlog_file anew = RLOG_FILE_NULL;
 	char tmp[NAME_MAX + 1];
 	int r = snprintf(tmp, sizeof tmp, "%s.tmp", name);
 
+	*ret_swapped = false;
 	if (r < 0 || (size_t)r >= sizeof tmp)
 		return -ENAMETOOLONG;
-	r = file_make(ops, dir, tmp, p, len);
+	r = file_make(ops, dir, tmp, p, len, &anew);
 	if (r == 0)
 		r = rlog_file_rename(ops, dir, tmp, dir, name);
 	if (r < 0) {
@@ -120,7 +127,19 @@ int rlog_file_put(const struct rlog_ops *ops, const char *dir, const char *name,
 
 		return r;
 	}
+	*ret_swapped = true;
+	rlog_file_close(file);
+	*file = anew;
+	anew = (struct rlog_file)RLOG_FILE_NULL;
 	return ops->sync_dir(ops->ctx, dir);
+}
+
+int rlog_file_put(const struct rlog_ops *ops, const char *dir, const char *name, const void *p, size_t len)
+{
+	_cleanup_(rlog_file_close) struct rlog_file file = RLOG_FILE_NULL;
+	bool swapped;
+
+	return rlog_file_swap(ops, dir, name, p, len, &file, &swapped);
 }
 
 static int copy_bytes(const struct rlog_file *in, const struct rlog_file *out, uint64_t bytes)

@@ -44,6 +44,13 @@ int rlog_file_zero(const struct rlog_file *f, uint64_t from, uint64_t to) _must_
 /* Makes @dir/@name with this content, whole or not at all: temporary file, sync, rename, sync of the directory. */
 int rlog_file_put(const struct rlog_ops *ops, const char *dir, const char *name, const void *p, size_t len) _must_check_;
 
+/*
+ * The same in the place of a file that is open for writing: *@file is the new one from the moment at which it has the name,
+ * and *ret_swapped says whether that was reached. An error behind it: which of the two a loss of power leaves is not known.
+ */
+int rlog_file_swap(const struct rlog_ops *ops, const char *dir, const char *name, const void *p, size_t len,
+	struct rlog_file *file, bool *ret_swapped) _must_check_;
+
 /* Copies a file; what cannot be read is zero in the copy, which is synced; its directory is not. */
 int rlog_file_copy(const struct rlog_ops *ops, const char *dir, const char *name, const char *to_dir,
 	const char *to_name) _must_check_;

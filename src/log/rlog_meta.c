@@ -119,9 +119,10 @@ int rlog_meta_load(const struct rlog_ops *ops, const char *dir, struct rlog_meta
 	return RLOG_E_DAMAGED;
 }
 
+/* What cannot be opened for reading can still be replaced. */
 static int check_of(int r, bool same)
 {
-	return r == -ENOENT || (r == 0 && !same) ? RLOG_E_DAMAGED : r;
+	return r == -ENOENT || r == -EIO || (r == 0 && !same) ? RLOG_E_DAMAGED : r;
 }
 
 int rlog_meta_check(const struct rlog_ops *ops, const char *dir, const struct rlog_meta *meta)
@@ -213,15 +214,16 @@ int rlog_marks_create(const struct rlog_ops *ops, const char *dir)
 	return rlog_file_put(ops, dir, "mark", pages, sizeof pages);
 }
 
-int rlog_marks_remake(const struct rlog_ops *ops, const char *dir, const struct rlog_marks *m)
+int rlog_marks_remake(const struct rlog_ops *ops, const char *dir, const struct rlog_marks *m, struct rlog_file *file,
+	bool *ret_swapped)
 {
 	uint8_t pages[RLOG_MARK_BYTES] = { 0 };
 	struct rlog_marks before = *m;
 
-	before.counter--;
+	before.counter = m->counter ? m->counter - 1 : 1; /* never newer, but where both are as they were made */
 	mark_encode(m, pages + m->counter % 2 * RLOG_MARK_STRIDE);
 	mark_encode(&before, pages + before.counter % 2 * RLOG_MARK_STRIDE);
-	return rlog_file_put(ops, dir, "mark", pages, sizeof pages);
+	return rlog_file_swap(ops, dir, "mark", pages, sizeof pages, file, ret_swapped);
 }
 
 int rlog_marks_check(const struct rlog_ops *ops, const char *dir, const struct rlog_marks *m)

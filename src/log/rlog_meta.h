@@ -67,8 +67,9 @@ int rlog_marks_create(const struct rlog_ops *ops, const char *dir) _must_check_;
 /* A file without a whole slot, in the place of one that is gone: not known stays not known, whatever happens next. */
 int rlog_marks_lost(const struct rlog_ops *ops, const char *dir) _must_check_;
 
-/* Makes the file anew, with @m in both slots. */
-int rlog_marks_remake(const struct rlog_ops *ops, const char *dir, const struct rlog_marks *m) _must_check_;
+/* Makes the file anew, with @m in both slots; @file, @ret_swapped: see rlog_file_swap(). */
+int rlog_marks_remake(const struct rlog_ops *ops, const char *dir, const struct rlog_marks *m, struct rlog_file *file,
+	bool *ret_swapped) _must_check_;
 /* As rlog_meta_check(): is @m, the last that was stored, there? */
 int rlog_marks_check(const struct rlog_ops *ops, const char *dir, const struct rlog_marks *m) _must_check_;
 

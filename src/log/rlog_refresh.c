@@ -7,15 +7,17 @@
 #include <errno.h>
 #include <string.h>
 
-/* 0 also when there is nothing to keep. */
+/* 0 also when there is nothing to keep, or it cannot be read at all, or there are too many of the kind. */
 static int keep(struct rlog *l, const char *name)
 {
 	char dir[PATH_MAX];
 	int r = rlog_evidence_dir(l, rlog_end(l), dir);
 
+	if (r == -EEXIST)
+		return 0;
 	if (r == 0)
 		r = rlog_file_copy(l->ops, l->conf.dir, name, dir, name);
-	if (r == 0 || r == -ENOENT)
+	if (r == 0 || r == -ENOENT || r == -EIO)
 		r = l->ops->sync_dir(l->ops->ctx, dir);
 	return r;
 }
@@ -25,49 +27,49 @@ static int outcome(struct rlog *l, int r)
 	return rlog_is_full(r) ? RLOG_E_FULL : r == -EIO ? rlog_latch(l, r) : r;
 }
 
-static int refresh_meta(struct rlog *l)
+static int refresh_meta(struct rlog *l, unsigned *rotten)
 {
-	int r = keep(l, "meta");
+	int r = rlog_meta_check(l->ops, l->conf.dir, &l->meta);
 
-	return r == 0 ? rlog_meta_store(l->ops, l->conf.dir, &l->meta) : r;
+	if (r != RLOG_E_DAMAGED)
+		return r;
+	r = keep(l, "meta");
+	if (r == 0)
+		r = rlog_meta_store(l->ops, l->conf.dir, &l->meta);
+	if (r == 0)
+		*rotten |= RLOG_ROTTEN_META;
+	return outcome(l, r);
 }
 
-/* The file may have been put in the place of the one that is open. */
-static int refresh_mark(struct rlog *l)
+/* The file may have been put in the place of the one that is open. While a cut is under way, memory may be ahead on purpose. */
+static int refresh_mark(struct rlog *l, unsigned *rotten)
 {
-	struct rlog_file anew;
-	int r = keep(l, "mark");
+	bool swapped = false;
+	int r;
 
-	if (r == 0)
-		r = rlog_marks_remake(l->ops, l->conf.dir, &l->marks);
-	if (r < 0)
+	if (l->mark_unknown || l->marks.intent != RLOG_INTENT_NONE)
+		return 0;
+	r = rlog_marks_check(l->ops, l->conf.dir, &l->marks);
+	if (r != RLOG_E_DAMAGED)
 		return r;
-	r = rlog_file_open(l->ops, l->conf.dir, "mark", RLOG_OPEN_WRITE, &anew);
-	if (r < 0)
-		return rlog_latch(l, -EIO); /* what is open is not the log's mark any more */
-	rlog_file_close(&l->mark_file);
-	l->mark_file = anew;
-	return 0;
+	r = keep(l, "mark");
+	if (r == 0)
+		r = rlog_marks_remake(l->ops, l->conf.dir, &l->marks, &l->mark_file, &swapped);
+	if (r == 0)
+		*rotten |= RLOG_ROTTEN_MARK;
+	return outcome(l, r < 0 && swapped ? -EIO : r);
 }
 
 int rlog_refresh(struct rlog *l, unsigned *ret_rotten)
 {
-	unsigned rotten = 0;
-	int r = l->failed ? -EIO : rlog_meta_check(l->ops, l->conf.dir, &l->meta);
+	int r, m;
 
-	if (r == RLOG_E_DAMAGED) {
-		rotten |= RLOG_ROTTEN_META;
-		r = outcome(l, refresh_meta(l));
-	}
-	if (r != 0)
+	*ret_rotten = 0;
+	if (l->failed)
+		return -EIO;
+	r = refresh_meta(l, ret_rotten);
+	if (l->failed)
 		return r;
-	if (!l->mark_unknown)
-		r = rlog_marks_check(l->ops, l->conf.dir, &l->marks);
-	if (r == RLOG_E_DAMAGED) {
-		rotten |= RLOG_ROTTEN_MARK;
-		r = outcome(l, refresh_mark(l));
-	}
-	if (r == 0)
-		*ret_rotten = rotten;
-	return r;
+	m = refresh_mark(l, ret_rotten);
+	return l->failed || r == 0 ? m : r;
 }

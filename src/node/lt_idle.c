@@ -204,6 +204,8 @@ void lt_do_refresh(struct logthread *lt)
 	lt_op_end(lt);
 	if (r == -EIO)
 		lt_fail(lt, "writing the metadata or the mark anew", r);
+	else if (r < 0)
+		lt_problem(lt, "there is no memory or descriptor to look at metadata and mark on disk: trying again");
 	if (r == RLOG_E_FULL)
 		lt_problem(lt, "the metadata or the mark on disk is damaged, and there is no room to write it anew: trying again");
 	if (rotten & RLOG_ROTTEN_META)

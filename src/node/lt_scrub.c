@@ -73,13 +73,6 @@ static void note(struct logthread *lt, const struct rlog_scrub *s, int outcome)
 	(void)pthread_mutex_unlock(&lt->lock);
 }
 
-/* False: retention has removed it meanwhile, or is about to. */
-static bool still_kept(const struct logthread *lt, const struct rlog_damage *d)
-{
-	leash_seq start = lt_start(lt);
-
-	return start && d->first >= start;
-}
 
 /* One step, thrown away when the log was cut meanwhile. How long to rest then; UINT64_MAX: until the rate changes. */
 uint64_t lt_scrub_step(struct logthread *lt, struct rlog_scrub *s, uint64_t *cuts)
@@ -99,8 +92,12 @@ uint64_t lt_scrub_step(struct logthread *lt, struct rlog_scrub *s, uint64_t *cut
 		MIN2(rate / SCRUB_STEPS_PER_S + 1, (uint64_t)LT_SCRUB_STEP_BYTES), &bytes, &d);
 	if (lt_cuts(lt) != now)
 		return LT_MARK_NS;
-	if (r == RLOG_SCRUB_DAMAGED && !still_kept(lt, &d))
-		r = 0;
+	if (r == RLOG_SCRUB_DAMAGED && lt_start(lt) == 0) {
+		rlog_scrub_restart(s); /* retention is under way: looked at again when it is known what is kept */
+		return LT_MARK_NS;
+	}
+	if (r == RLOG_SCRUB_DAMAGED && d.first < lt_start(lt))
+		r = 0; /* it was removed meanwhile */
 	note(lt, s, r);
 	if (r == RLOG_SCRUB_DAMAGED)
 		lt_damaged(lt, &d);

@@ -100,9 +100,10 @@ static void next_one(struct repair *p, uint64_t now_ns)
 static void fail(struct repair *p, bool final, uint64_t now_ns)
 {
 	leash_seq seq = p->seq, last = final ? UINT64_MAX : MAX2(seq, p->need);
+	const char *why = p->why;
 
 	next_one(p, now_ns);
-	p->io.failed(p->io.ctx, seq, last, final, p->why);
+	p->io.failed(p->io.ctx, seq, last, final, why);
 }
 
 /* --------------------------------------------------------------------------------------------------------- asking */

@@ -84,6 +84,18 @@ START_TEST(percentiles_are_those_of_the_sorted_values)
 }
 END_TEST
 
+START_TEST(the_largest_values_are_printed_to_the_end)
+{
+	_cleanup_(buf_deinit) struct buf out = BUF_NULL;
+	struct hdr h = { 0 };
+
+	hdr_record(&h, 1);
+	hdr_record(&h, HDR_VALUE_MAX);
+	ck_assert_int_eq(hdr_print(&h, 1, &out), 0);
+	ck_assert_uint_lt(buf_len(&out), 10000);
+}
+END_TEST
+
 START_TEST(printed_as_hdrhistogram_does)
 {
 	_cleanup_(buf_deinit) struct buf out = BUF_NULL;
@@ -101,4 +113,5 @@ END_TEST
 
 UNIT_MAIN("hdr", tcase_add_test(tc, empty); tcase_add_test(tc, every_value_is_told_apart_within_a_percent);
 	tcase_add_test(tc, what_is_too_large_counts_as_the_largest);
-	tcase_add_test(tc, percentiles_are_those_of_the_sorted_values); tcase_add_test(tc, printed_as_hdrhistogram_does))
+	tcase_add_test(tc, percentiles_are_those_of_the_sorted_values); tcase_add_test(tc, the_largest_values_are_printed_to_the_end);
+	tcase_add_test(tc, printed_as_hdrhistogram_does))

@@ -434,6 +434,33 @@ START_TEST(small_files_that_are_gone_are_written_anew)
 }
 END_TEST
 
+/* Whatever fails on the way: what is written next is there after the next opening, or the log says that it failed. */
+START_TEST(a_mark_that_fails_to_be_made_anew)
+{
+	for (unsigned op = 0; op <= SIMDISK_SYNC_DIR; op++)
+		for (uint64_t skip = 0; skip < 6; skip++) {
+			unsigned rotten;
+			leash_seq mark;
+			struct fix f;
+
+			f_init_marked(&f, false, &mark);
+			flip_in(&f, "mark", 16);
+			flip_in(&f, "mark", 4096 + 16);
+			simdisk_fault(f.disk, SIMDISK_BIT(op), skip, -EMFILE, false);
+			if (rlog_refresh(f.log, &rotten) == -EIO) {
+				simdisk_fault_clear(f.disk);
+				ck_assert_int_eq(rlog_mark(f.log, mark + 1), -EIO);
+			} else {
+				simdisk_fault_clear(f.disk);
+				(void)refresh(&f);
+				ck_assert_int_eq(rlog_mark(f.log, mark + 1), 0);
+				reopen(&f, mark + 1);
+			}
+			f_deinit(&f);
+		}
+}
+END_TEST
+
 /* Nothing is lost when they cannot be written now. */
 START_TEST(no_room_to_write_small_files_anew)
 {
@@ -482,6 +509,7 @@ UNIT_MAIN("rlog_scrub", tcase_add_loop_test(tc, a_good_log_is_good, 0, 2);
 	tcase_add_loop_test(tc, all_that_is_gone_is_found, 0, 2);
 	tcase_add_loop_test(tc, rotten_small_files_are_written_anew, 0, 2);
 	tcase_add_loop_test(tc, small_files_that_are_gone_are_written_anew, 0, 2);
+	tcase_add_test(tc, a_mark_that_fails_to_be_made_anew);
 	tcase_add_test(tc, no_room_to_write_small_files_anew);
 	tcase_add_loop_test(tc, what_goes_while_the_start_is_not_known_is_retention, 0, 2);
 	tcase_add_loop_test(tc, what_is_found_can_be_set_aside, 0, 2);

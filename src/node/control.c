@@ -135,6 +135,7 @@ int control_new(const struct control_conf *conf, const struct etcd_conf *etcd, s
 	c->conf = *conf;
 	c->ops = *ops;
 	c->reachable = true; /* until shown otherwise */
+	c->lease_fd = -1;
 	(void)keys_prefix(conf->engine, c->prefix);
 	(void)keys_name(conf->engine, KEYS_NODE, conf->node, c->node_key);
 	r = etcd_new(base, etcd, &c->etcd);
@@ -165,6 +166,7 @@ void control_free(struct control *c)
 	c->stopping = c->stopped = true;
 	ctl_watch_stop(c);
 	etcd_free(c->etcd);
+	closep(&c->lease_fd);
 	free_event(c->beat);
 	free_event(c->announce_timer);
 	free_event(c->probe_timer);

@@ -41,6 +41,7 @@ struct control {
 	/* lease */
 	struct event *beat;
 	struct etcd_call *lease_call; /* grant, keepalive or revoke under way */
+	int lease_fd;                 /* the lease's file, locked while this process lives; -1: none */
 	uint64_t lease, ttl_s;
 	uint32_t lease_backoff_ms;
 	bool resigned;

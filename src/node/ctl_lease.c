@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 
 #include "base/ids.h"
 
@@ -24,9 +25,9 @@ static void next_beat(struct control *c, uint64_t ms)
 
 /* ------------------------------------------------------------------------------------------------------- lease file */
 
-/* For ExecStopPost=, which revokes the lease of a process that died. Of no consequence when it cannot be written: the
- * lease expires by itself. */
-static void write_file(const struct control *c)
+/* For ExecStopPost=, which revokes the lease of a process that died: the lock says that it lives. Of no consequence when it
+ * cannot be written: the lease expires by itself. */
+static void write_file(struct control *c)
 {
 	char text[LEASH_ID_TEXT + 1], tmp[4096];
 	int fd, n;
@@ -41,15 +42,20 @@ static void write_file(const struct control *c)
 		return;
 	(void)id_format(c->lease, text);
 	text[LEASH_ID_TEXT - 1] = '\n';
-	if (write(fd, text, LEASH_ID_TEXT) == LEASH_ID_TEXT)
-		(void)rename(tmp, c->conf.lease_file);
-	(void)close_fd(fd);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0 || write(fd, text, LEASH_ID_TEXT) != LEASH_ID_TEXT ||
+		rename(tmp, c->conf.lease_file) < 0) {
+		(void)close_fd(fd);
+		return;
+	}
+	closep(&c->lease_fd);
+	c->lease_fd = fd;
 }
 
-static void remove_file(const struct control *c)
+static void remove_file(struct control *c)
 {
 	if (c->conf.lease_file)
 		(void)unlink(c->conf.lease_file);
+	c->lease_fd = close_fd(c->lease_fd);
 }
 
 /* ------------------------------------------------------------------------------------------------------- nodes/<name> */

@@ -154,7 +154,7 @@ static uint64_t log_time_now(struct logthread *lt)
 	return s.log_time_ns + (clk_boot_ns() - lt->w.last_append_ns);
 }
 
-/* From which record on the log is kept. */
+/* From which record on the log is kept, for now: the rest goes the next time. */
 static leash_seq keep_from(struct logthread *lt, const struct lt_cmd *c)
 {
 	size_t n = rlog_segments(lt->w.log);
@@ -165,7 +165,7 @@ static leash_seq keep_from(struct logthread *lt, const struct lt_cmd *c)
 	for (size_t i = 0; i < n; i++)
 		if (rlog_segment_info(lt->w.log, i, &info) == 0)
 			bytes += info.bytes;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < MIN2(n, (size_t)LT_RETAIN_SEGMENTS); i++) {
 		bool big, old;
 
 		if (rlog_segment_info(lt->w.log, i, &info) != 0 || !info.finished || info.last >= c->seq)

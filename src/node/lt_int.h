@@ -20,6 +20,7 @@
 #define LT_SCRUB_STEP_BYTES (256 * 1024)
 #define LT_SCRUB_REST_BYTES (UINT64_C(4) << 30) /* between two passes: as long as reading so much takes */
 #define LT_DAMAGE_MAX    64                     /* stretches; of more the lowest are remembered */
+#define LT_RETAIN_SEGMENTS 16                  /* removed at once: that must be over long before the disk seems to hang */
 #define LT_PREPARE_BYTES (1u << 20)            /* of the next segment, between two groups */
 
 enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN, LT_REBUILD, LT_REFRESH };

@@ -15,6 +15,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/diag.h"
@@ -41,6 +42,8 @@ static int read_lease(const char *path, leash_id *ret_lease)
 	ssize_t n;
 
 	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_SH | LOCK_NB) < 0)
 		return -errno;
 	n = read(fd, text, sizeof text);
 	if (n < 0)
@@ -155,6 +158,10 @@ static int run(const struct settings *s, const char *name)
 	diag_set_common("LEASH_NODE", name);
 	if (r == -ENOENT)
 		return 0;
+	if (r == -EWOULDBLOCK) {
+		diag(LOG_NOTICE, "the process that holds the lease in \"%s\" lives: it keeps it", path);
+		return 0;
+	}
 	if (r < 0) {
 		diag(LOG_WARNING, "cannot read the lease in \"%s\": %s; it expires by itself", path ? path : "",
 			strerror(-r));

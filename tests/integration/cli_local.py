@@ -129,6 +129,8 @@ class Test:
         with open(self.lease_file(name), encoding="utf-8") as f:
             lease = f.read().strip()
         assert lease in self.leases(), (lease, self.leases())
+        self.revoke(0, name, "lives: it keeps it")  # what failed was a second one of that name
+        assert lease in self.leases() and os.path.exists(self.lease_file(name))
         self.cluster.stop(name, signal.SIGKILL)
         dead = "http://127.0.0.1:%d" % free_port()
         self.revoke(1, name, "expires by itself", url=dead)

@@ -343,7 +343,7 @@ def drop_note(messages):
 
 
 def mixed_up(messages):
-    return [messages[0]] + [(data, fds[::-1]) for data, fds in messages[1:]]
+    return [messages[0]] + [(data, fds[1:] + fds[:1]) for data, fds in messages[1:]]  # none stays in its place
 
 
 DAMAGES = {

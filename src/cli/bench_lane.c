@@ -10,6 +10,7 @@
 #define CONNECT_NS   (5 * NS_PER_S)
 #define FLUSH_BYTES  (256 * 1024) /* sent before more is made */
 
+/* id_format(), without what snprintf() costs for each request. */
 static void hex16(uint8_t *p, uint64_t v)
 {
 	for (int i = 15; i >= 0; i--, v >>= 4)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/clk.h"
+#include "base/ids.h"
 #include "cli/sock.h"
 
 #define CONNECT_NS (5 * NS_PER_S)
@@ -21,19 +22,12 @@ static void ask(struct bench_reader *r)
 		bench_fail(r->b, "a reader's connection was lost: %s", sock_strerror(e));
 }
 
-static bool hex16(const uint8_t *p, uint64_t *ret_v)
+static bool hex(const uint8_t *p, uint64_t *ret_v)
 {
-	uint64_t v = 0;
+	char text[LEASH_ID_TEXT] = "";
 
-	for (size_t i = 0; i < 16; i++) {
-		const char *d = memchr("0123456789abcdef", p[i], 16);
-
-		if (!d)
-			return false;
-		v = v << 4 | (uint64_t)(d - "0123456789abcdef");
-	}
-	*ret_v = v;
-	return true;
+	memcpy(text, p, LEASH_ID_TEXT - 1);
+	return id_parse(text, ret_v);
 }
 
 /* Records of other producers are passed over. */
@@ -41,7 +35,8 @@ static void note(struct bench *b, struct bytes value, uint64_t now_ns)
 {
 	uint64_t meant_ns, run;
 
-	if (value.len < BENCH_STAMP_BYTES || !hex16(value.p, &meant_ns) || !hex16(value.p + 16, &run) || run != b->run)
+	if (value.len < BENCH_STAMP_BYTES || !hex(value.p, &meant_ns) ||
+		!hex(value.p + BENCH_STAMP_BYTES / 2, &run) || run != b->run)
 		return;
 	b->read_records++;
 	if (meant_ns >= b->measure_ns && b->measure_ns > 0 && now_ns > meant_ns)

@@ -74,10 +74,10 @@ static int put_text(struct buf *out, const char *text)
 /* IDMP <producer> <id>: the run is the producer, and the id has room for connection and number. */
 static int put_ids(struct bench *b)
 {
-	char text[64];
+	char text[64], run[LEASH_ID_TEXT];
 	int r = put_text(&b->request, "IDMP");
 
-	(void)snprintf(text, sizeof text, "bench-%016" PRIx64, b->run);
+	(void)snprintf(text, sizeof text, "bench-%s", id_format(b->run, run));
 	if (r == 0)
 		r = put_text(&b->request, text);
 	(void)snprintf(text, sizeof text, "%0*d-%0*d", BENCH_ID_LANE, 0, BENCH_ID_NUMBER, 0);
@@ -91,15 +91,14 @@ static int put_ids(struct bench *b)
 static int make_request(struct bench *b)
 {
 	_cleanup_(freep) char *payload = malloc(b->o->payload_bytes + 1);
-	char run[17];
+	char run[LEASH_ID_TEXT];
 	int r;
 
 	if (!payload)
 		return -ENOMEM;
 	for (size_t i = 0; i < b->o->payload_bytes; i++)
 		payload[i] = (char)('a' + (i * 7 + i / 26) % 26);
-	(void)snprintf(run, sizeof run, "%016" PRIx64, b->run);
-	memcpy(payload + 16, run, 16);
+	memcpy(payload + BENCH_STAMP_BYTES / 2, id_format(b->run, run), BENCH_STAMP_BYTES / 2);
 	r = buf_printf(&b->request, "*%d\r\n", b->o->ids ? 8 : 5);
 	if (r == 0)
 		r = put_text(&b->request, "XADD");

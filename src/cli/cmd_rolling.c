@@ -349,9 +349,10 @@ const struct cli_command cli_rolling_restart = {
 	.operands = "[NODE]...",
 	.about = "restart this machine's nodes one by one, secondaries first",
 	.help = "For upgrades: installing a package leaves running nodes alone; this restarts each leash-noded@NODE.service that\n"
-		"is active here, or those named. It restarts a node only while all nodes of its engine are in sync, makes a primary\n"
-		"hand over first, and goes on when the node is in sync again. Clients of a gateway notice nothing. With nodes on\n"
-		"several machines run it on one after the other. It can be interrupted, and run again, at any time.\n",
+		"is active here, or those named. It restarts a node only while all nodes that the primary of its engine knows of are\n"
+		"in sync, makes a primary hand over first, and goes on when the node is in sync again. Clients of a gateway notice\n"
+		"nothing. With nodes on several machines run it on one after the other. It can be interrupted, and run again, at\n"
+		"any time.\n",
 	.exits = "  0  all of them are restarted and in sync\n  1  not all; a message says why, and the rest was not touched\n"
 		 "  2  wrong usage\n",
 	CLI_COMMAND_OPTS(keys, struct rolling_opts),

@@ -140,7 +140,7 @@ static void on_stop(evutil_socket_t sig _unused_, short what _unused_, void *arg
 	}
 	g->stopping = true;
 	g->stop_began_ns = now_ns;
-	g->crew.keeps = keep_offered();
+	g->crew.keeps = notify_offered();
 	if (g->crew.keeps)
 		drain_ms = MIN2(g->settings.hold_timeout_ms, (uint64_t)GATEWAY_KEEP_DRAIN_MS);
 	notify_stopping();

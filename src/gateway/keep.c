@@ -42,11 +42,6 @@ struct bags {
 	int to; /* the other end of the last one; -1: none */
 };
 
-bool keep_offered(void)
-{
-	return notify_offered();
-}
-
 static uint64_t cookie_of(int fd)
 {
 	uint64_t cookie = 0;

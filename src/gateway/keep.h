@@ -66,9 +66,6 @@ int keep_decode(struct bytes note, struct keep *ret_keep) _must_check_;
 
 /* ---- keep.c */
 
-/* True: there is a manager that may keep descriptors. Whether it does shows at the next start only. */
-bool keep_offered(void);
-
 /*
  * Gives it all to the manager and waits until that has it. @k keeps its descriptors, for the caller to close. 0, or a
  * negative errno: nothing was given; -ETIMEDOUT: it is not known.

@@ -154,7 +154,7 @@ static uint64_t log_time_now(struct logthread *lt)
 	return s.log_time_ns + (clk_boot_ns() - lt->w.last_append_ns);
 }
 
-/* From which record on the log is kept, for now: the rest goes the next time. */
+/* From which record on the log is kept. At most LT_RETAIN_SEGMENTS go in one turn. */
 static leash_seq keep_from(struct logthread *lt, const struct lt_cmd *c)
 {
 	size_t n = rlog_segments(lt->w.log);

@@ -27,8 +27,8 @@ from leashtest import run, wait_for
 RATE = "4G"  # rests one second between two passes
 
 
-def producing(c):
-    ps = [Producer(c.gateway.port, "p%d" % i) for i in range(3)]
+def producing(c, kind=Producer, n=3):
+    ps = [kind(c.gateway.port, "p%d" % i) for i in range(n)]
     for p in ps:
         p.start()
     return ps

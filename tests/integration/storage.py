@@ -26,6 +26,7 @@ import time
 from cluster import Cluster, ConnectionLost, Producer, SLOW, check_promises, entries, leash, run_scenarios
 from faultfs import SickNode
 from leashtest import RespError, run, wait_for
+from scrub import moving, producing
 
 RATE = "4G"  # of the scrub: rests one second between two passes
 LEASE_S = 3
@@ -59,20 +60,6 @@ class PatientProducer(Producer):
             self.refused.append(text)
             del self.errors[:]
             time.sleep(0.05)
-
-
-def producing(c, kind=Producer, n=3):
-    ps = [kind(c.gateway.port, "p%d" % i) for i in range(n)]
-    for p in ps:
-        p.start()
-    return ps
-
-
-def moving(ps, count=50, seconds=60):
-    goals = [len(p.acks) + count for p in ps]
-    wait_for(lambda: all(len(p.acks) >= g or p.errors for p, g in zip(ps, goals)), "acknowledgements go on", seconds * SLOW)
-    for p in ps:
-        assert not p.errors, "%s saw an error: %r" % (p.name_, p.errors)
 
 
 def secondary(c):

@@ -304,23 +304,31 @@ START_TEST(damaged_primary_hands_over_first)
 }
 END_TEST
 
-/* What is rotten was never acknowledged, for nobody else has it: the others cannot wait for it (simulator, seed 344). */
-START_TEST(damaged_primary_alone_with_the_record)
+/* P1 leads with nothing in its cache, and the last of its records, *ret_last, is on no other disk. */
+static struct sim *alone_with_a_record(leash_seq *ret_last)
 {
 	struct sim *s = three();
-	leash_seq end;
 
 	append_some(s, 3);
-	end = sim_log_end(s, "P1");
+	*ret_last = sim_log_end(s, "P1") + 1;
 	sim_cut(s, "P1", NULL);
 	(void)sim_append_once(s, "P1", "pay/7", "hello");
 	sim_run(s, 200);
-	ck_assert_uint_eq(sim_log_end(s, "P1"), end + 1);
+	ck_assert_uint_eq(sim_log_end(s, "P1"), *ret_last);
 	sim_crash(s, "P1");
-	sim_start(s, "P1"); /* with nothing in its cache */
+	sim_start(s, "P1");
 	sim_run(s, 100);
 	ck_assert_str_eq(sim_primary(s), "P1");
-	sim_damage(s, "P1", end + 1);
+	return s;
+}
+
+/* What is rotten was never acknowledged, for nobody else has it: the others cannot wait for it (simulator, seed 344). */
+START_TEST(damaged_primary_alone_with_the_record)
+{
+	leash_seq last;
+	struct sim *s = alone_with_a_record(&last);
+
+	sim_damage(s, "P1", last);
 	sim_heal(s);
 	all_well(s);
 }
@@ -329,21 +337,11 @@ END_TEST
 /* The same with rot that begins before: others have those records, but they cannot get what comes then (seed 2845). */
 START_TEST(damaged_primary_alone_with_the_last_of_the_records)
 {
-	struct sim *s = three();
-	leash_seq end;
+	leash_seq last;
+	struct sim *s = alone_with_a_record(&last);
 
-	append_some(s, 3);
-	end = sim_log_end(s, "P1");
-	sim_cut(s, "P1", NULL);
-	(void)sim_append_once(s, "P1", "pay/7", "hello");
-	sim_run(s, 200);
-	ck_assert_uint_eq(sim_log_end(s, "P1"), end + 1);
-	sim_crash(s, "P1");
-	sim_start(s, "P1");
-	sim_run(s, 100);
-	ck_assert_str_eq(sim_primary(s), "P1");
-	sim_damage(s, "P1", end); /* found first */
-	sim_damage(s, "P1", end + 1);
+	sim_damage(s, "P1", last - 1); /* found first */
+	sim_damage(s, "P1", last);
 	sim_heal(s);
 	all_well(s);
 }

@@ -285,7 +285,7 @@ START_TEST(nothing_was_kept)
 	ck_assert_uint_eq(k.n_clients, 0);
 	ck_assert_uint_eq(taken.n_lost, 0);
 	ck_assert_int_eq(unsetenv("NOTIFY_SOCKET"), 0);
-	ck_assert(!keep_offered());
+	ck_assert(!notify_offered());
 	ck_assert_int_eq(keep_store(&k), -ENOENT);
 }
 END_TEST

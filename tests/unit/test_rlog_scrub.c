@@ -20,6 +20,7 @@ struct fix {
 	struct book book;
 	struct rlog *log;
 	struct rlog_scrub *scrub;
+	struct simrng rng;
 };
 
 static void f_open(struct fix *f)
@@ -360,7 +361,7 @@ static unsigned refresh(struct fix *f)
 	return rotten;
 }
 
-/* Both copies and both slots are whole again: whichever rots next, the other one has it all. */
+/* Both copies and both slots are whole again: whichever rots next, the other one has it all. And durable: the power fails. */
 static void reopen(struct fix *f, leash_seq mark)
 {
 	const struct rlog_conf conf = { .dir = f->dir, .segment_bytes = SEGMENT, .digest_seed = BOOK_SEED,
@@ -368,6 +369,8 @@ static void reopen(struct fix *f, leash_seq mark)
 	struct rlog_state st;
 
 	rlog_close(f->log);
+	if (f->disk)
+		simdisk_crash(f->disk, &f->rng);
 	ck_assert_int_eq(rlog_open(&conf, f->ops, "engine", "P1", 5, &f->log, &st), 0);
 	ck_assert(!st.damaged);
 	ck_assert_uint_eq(st.meta.promise, 7);

@@ -62,6 +62,9 @@ static const struct {
 		"$S stands aside: etcd's state is older than what it has seen$:" },
 	[REP_NOTE_FOREIGN] = { LOG_ERR, DIAG_ID_FOREIGN,
 		"the data directory of $S belongs to another cluster than the one in etcd; nothing was touched" },
+	[REP_NOTE_FOUNDED_ANEW] = { LOG_WARNING, DIAG_ID_FOUNDED_ANEW,
+		"the cluster was founded anew before $S had written down which one it belongs to: this process ends, and its next "
+		"life joins" },
 	[REP_NOTE_MISCONFIGURED] = { LOG_ERR, DIAG_ID_MISCONFIGURED,
 		"$W of $S is not what the cluster was founded with, which is $R and cannot be changed" },
 	[REP_NOTE_OVERRULED] = { LOG_ERR, DIAG_ID_OVERRULED,

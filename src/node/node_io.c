@@ -175,7 +175,7 @@ static void io_note(void *ctx, const struct rep_note *note)
 	node_admin_note(n, note);
 	if (note->kind == REP_NOTE_FOREIGN || note->kind == REP_NOTE_MISCONFIGURED)
 		node_fatal(n, 78);
-	if (note->kind == REP_NOTE_OVERRULED)
+	if (note->kind == REP_NOTE_OVERRULED || note->kind == REP_NOTE_FOUNDED_ANEW)
 		node_fatal(n, 1);
 }
 

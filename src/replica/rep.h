@@ -189,6 +189,7 @@ enum rep_note_kind {
 	REP_NOTE_STATE_BACK,     /* and are there again */
 	REP_NOTE_HALTED,         /* R4a: etcd went back in time: .text */
 	REP_NOTE_FOREIGN,        /* the cluster id differs: final (exit 78) */
+	REP_NOTE_FOUNDED_ANEW,   /* the same, but this node's disk does not name a cluster yet: final, the next life joins (exit 1) */
 	REP_NOTE_MISCONFIGURED,  /* min_insync or dedup_window differ from the cluster's: final (exit 78): .text */
 	REP_NOTE_OVERRULED,      /* `leash recover` chose a log without .seq, which this node knew to be committed: final, the
 	                          * next life follows it (exit 1) */

@@ -75,7 +75,8 @@ static bool view_foreign(struct rep *r, const struct rep_view *v)
 {
 	if (!v->insync.present || r->want.cluster == 0 || r->want.cluster == v->insync.cluster)
 		return false;
-	rep_note(r, REP_NOTE_FOREIGN, NULL, 0, 0, NULL);
+	/* What is not on disk yet, no promise and no record rests upon. */
+	rep_note(r, r->meta.cluster ? REP_NOTE_FOREIGN : REP_NOTE_FOUNDED_ANEW, NULL, 0, 0, NULL);
 	return true;
 }
 

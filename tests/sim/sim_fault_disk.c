@@ -243,12 +243,24 @@ bool simfault_begin_wipe(struct sim *s, struct simnode *n, struct simnode *k)
 	return true;
 }
 
-/* Taken when all is well; put back some time later. */
+/* What @n has acknowledged to the primary @p of now, in this epoch. */
+static leash_seq acknowledged(struct sim *s, const char *p, const struct simnode *n)
+{
+	const struct rep_status *st = sim_status(s, p);
+
+	for (uint32_t i = 0; st && i < st->n_peers; i++)
+		if (strcmp(st->peers[i].node, n->name) == 0 && st->peers[i].incarnation == n->acc.meta.incarnation)
+			return st->peers[i].matched;
+	return 0;
+}
+
+/* Taken when all is well; put back some time later. Only a primary that had more than the image from it can know (B6). */
 bool simfault_begin_image(struct sim *s, struct simnode *n, struct simnode *k)
 {
 	struct swarm *w = s->swarm;
 	const char *p = sim_primary(s);
 	leash_id before;
+	leash_seq knew;
 
 	(void)k;
 	if (!w->image) {
@@ -265,8 +277,9 @@ bool simfault_begin_image(struct sim *s, struct simnode *n, struct simnode *k)
 	w->alone_since_ms = sim_now_ms(s);
 	simnode_stop(s, n->i, SIM_END_KILL);
 	before = n->acc.meta.incarnation;
+	knew = acknowledged(s, p, n);
 	sim_restore_image(s, n->name, w->image);
-	n->renounced = before == n->acc.meta.incarnation && n->acc.durable < s->committed_end ? n->acc.meta.incarnation : 0;
+	n->renounced = before == n->acc.meta.incarnation && n->acc.durable < knew ? n->acc.meta.incarnation : 0;
 	n->renounced_to = rep_epoch(simnode_rep(&s->nodes[sim_index(s, p)]));
 	simfault_end_later(s, F_RESTART, n->i, 20);
 	sim_image_free(w->image);

@@ -126,18 +126,26 @@ static void append(struct sim *s, struct load *l)
 
 /* ------------------------------------------------------------------------------------------------------------- rest */
 
-static bool at_rest(struct sim *s)
+/* But for records that nobody was told of: they stay until another one comes to stand in their place (R6). */
+static bool settled(struct sim *s)
 {
 	if (s->n_open > 0)
 		return false;
 	for (int i = 0; i < s->n; i++) {
 		const struct simnode *n = &s->nodes[i];
 
-		if (!n->up || (n->damaged && !n->log_whole) || rep_commit(simnode_rep(n)) < s->committed_end ||
-			rep_commit(simnode_rep(n)) != rep_log_end(simnode_rep(n)))
+		if (!n->up || (n->damaged && !n->log_whole) || rep_commit(simnode_rep(n)) < s->committed_end)
 			return false;
 	}
-	return s->etcd.now.leader.present && s->etcd.now.insync.n_members == (uint32_t)s->n && sim_logs_equal(s);
+	return s->etcd.now.leader.present && s->etcd.now.insync.n_members == (uint32_t)s->n;
+}
+
+static bool at_rest(struct sim *s)
+{
+	for (int i = 0; i < s->n; i++)
+		if (s->nodes[i].up && rep_commit(simnode_rep(&s->nodes[i])) != rep_log_end(simnode_rep(&s->nodes[i])))
+			return false;
+	return settled(s) && sim_logs_equal(s);
 }
 
 static void tell_why(struct sim *s)
@@ -155,12 +163,35 @@ static void tell_why(struct sim *s)
 			sim_say(s, -1, "%s waits since its attempt %" PRIu64, s->ops[k].id, s->ops[k].attempts);
 }
 
+static void append_last(struct sim *s)
+{
+	struct op o = { .kind = REC_ID_OPAQUE, .last_node = -1, .after = -1, .producer = "last" };
+
+	if (s->n_ops == SIM_OPS_MAX)
+		return;
+	(void)snprintf(o.name, sizeof o.name, "%d", s->n_ops);
+	(void)snprintf(o.id, sizeof o.id, "%.11s/%.11s", o.producer, o.name);
+	send_now(s, o);
+}
+
+/* Settled, with a while for what is under way; what then still stands beyond the primary's log ends with one more record. */
+static bool rests(struct sim *s, uint64_t until_ms)
+{
+	while (sim_now_ms(s) < until_ms && sim_run_until(s, settled, until_ms - sim_now_ms(s))) {
+		if (sim_run_until(s, at_rest, 3000))
+			return true;
+		if (settled(s))
+			append_last(s);
+	}
+	return false;
+}
+
 /* At rest, and three seconds later still: nobody moves without a reason. */
 static bool comes_to_rest(struct sim *s)
 {
 	uint64_t until_ms = sim_now_ms(s) + REST_MS;
 
-	while (sim_now_ms(s) < until_ms && sim_run_until(s, at_rest, until_ms - sim_now_ms(s))) {
+	while (rests(s, until_ms)) {
 		uint64_t takeovers = s->stats.takeovers, version = s->etcd.now.insync.version;
 
 		sim_run(s, 3000);

@@ -744,6 +744,42 @@ START_TEST(b2_deleted_keys_stop_nobody_and_found_nothing)
 }
 END_TEST
 
+static bool founded(struct sim *s)
+{
+	return sim_insync(s)->present;
+}
+
+/* No disk has come to say which cluster it is; the keys are deleted, others found it again: P1 has nothing to lose. */
+START_TEST(founded_anew_before_it_was_written_down)
+{
+	struct sim *s = sim_new((struct sim_opts){ .seed = 1 });
+
+	sim_etcd_down(s, true);
+	sim_run(s, 2000);
+	sim_etcd_down(s, false);
+	sim_freeze_disk(s, "P1", true);
+	sim_freeze_disk(s, "S1", true);
+	sim_freeze_disk(s, "S2", true);
+	ck_assert(sim_run_until(s, founded, 20000));
+	sim_run(s, 500);
+	sim_etcd_wipe(s);
+	sim_crash(s, "S1");
+	sim_crash(s, "S2");
+	sim_freeze_disk(s, "S1", false);
+	sim_freeze_disk(s, "S2", false);
+	sim_start(s, "S1");
+	sim_start(s, "S2");
+	ck_assert(sim_run_until(s, founded, 20000));
+	sim_run(s, 1000);
+	ck_assert_uint_eq(sim_notes(s, "P1", REP_NOTE_FOREIGN), 0);
+	ck_assert_uint_eq(sim_notes(s, "P1", REP_NOTE_FOUNDED_ANEW), 1);
+	sim_freeze_disk(s, "P1", false);
+	sim_start(s, "P1");
+	ck_assert(sim_run_until(s, three_in_sync, 20000));
+	all_well(s);
+}
+END_TEST
+
 /* B6: a data directory restored from an image is as good as damaged: it acknowledged more than it has. */
 START_TEST(b6_restored_image_becomes_another_incarnation)
 {
@@ -864,6 +900,7 @@ int main(void)
 	tcase_add_test(t, only_member_leads_again_after_a_full_disk);
 	tcase_add_test(t, a10_restored_etcd_makes_nodes_stand_aside);
 	tcase_add_test(t, b2_deleted_keys_stop_nobody_and_found_nothing);
+	tcase_add_test(t, founded_anew_before_it_was_written_down);
 	tcase_add_test(t, b6_restored_image_becomes_another_incarnation);
 	tcase_add_test(t, b15_partial_partition_ends);
 	tcase_add_test(t, b7_highest_number_goes_back_with_a_cut);

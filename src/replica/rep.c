@@ -6,9 +6,9 @@
 
 static bool conf_makes_sense(const struct rep_conf *c)
 {
-	return c->node[0] && c->run && c->fresh_cluster && c->min_insync >= 1 && c->min_insync <= REP_NODES_MAX &&
-	       c->n_founders >= 1 && c->n_founders <= REP_NODES_MAX && c->dedup_window > 0 &&
-	       c->failure_timeout_ns > 0 && c->heartbeat_ns > 0 && c->heartbeat_ns < c->failure_timeout_ns;
+	must(c->node[0] && c->run && c->fresh_cluster && c->n_founders <= REP_NODES_MAX); /* no operator says these */
+	return c->min_insync >= 1 && c->min_insync <= REP_NODES_MAX && c->n_founders >= 1 && c->dedup_window > 0 &&
+	       c->heartbeat_ns > 0 && c->heartbeat_ns < c->failure_timeout_ns;
 }
 
 static int open_log(struct rep *r, const struct rep_log *log)
@@ -37,7 +37,8 @@ int rep_new(const struct rep_conf *conf, const struct rep_meta *meta, const stru
 	struct rep *r;
 	int e;
 
-	if (!conf_makes_sense(conf) || log->start == 0 || log->end + 1 < log->start || meta->incarnation == 0)
+	must(log->start > 0 && log->end + 1 >= log->start);
+	if (!conf_makes_sense(conf) || meta->incarnation == 0)
 		return -EINVAL;
 	r = calloc(1, sizeof *r);
 	if (!r)

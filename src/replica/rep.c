@@ -157,8 +157,6 @@ const char *rep_role_name(enum rep_role role)
 
 void rep_set_role(struct rep *r, enum rep_role role)
 {
-	if (role == r->role)
-		return;
 	must(roles[r->role].to & (1u << role));
 	r->role = role;
 	/* A primary acts only in an epoch whose promise to itself is on disk (R4). */
@@ -167,10 +165,7 @@ void rep_set_role(struct rep *r, enum rep_role role)
 
 void rep_halt(struct rep *r, const char *why)
 {
-	if (r->role == REP_ROLE_HALTED)
-		return;
-	if (r->role == REP_ROLE_PRIMARY || r->role == REP_ROLE_WINNER)
-		rep_step_down(r, "", 0);
+	rep_step_down(r, "", 0);
 	rep_txn_drop(r);
 	rep_unfollow(r);
 	rep_set_role(r, REP_ROLE_HALTED);
@@ -210,7 +205,7 @@ struct peer *rep_peer(struct rep *r, const char *name)
 {
 	struct peer *p = rep_peer_find(r, name);
 
-	if (p || rep_is_self(r, name) || !name[0])
+	if (p || rep_is_self(r, name))
 		return p;
 	if (r->n_peers == REP_NODES_MAX)
 		return NULL;
@@ -244,8 +239,7 @@ void rep_set_commit(struct rep *r, leash_seq seq)
 
 static void on_durable(struct rep *r, leash_seq seq)
 {
-	if (r->cutting)
-		return; /* of before the cut; REP_EV_CUT says where we stand */
+	must(!r->cutting); /* REP_EV_CUT says where we stand then */
 	r->durable = MAX2(r->durable, MIN2(seq, r->end));
 	if (r->role != REP_ROLE_PRIMARY)
 		rep_follow_ack(r);
@@ -262,12 +256,14 @@ static void on_trimmed(struct rep *r, leash_seq start, struct leash_chain base)
 
 /* -------------------------------------------------------------------------------------------------------- metadata */
 
+_Static_assert(sizeof(struct rep_meta) == 9 * sizeof(uint64_t), "meta_eq() compares bytes: no field may have padding");
+
 static bool meta_eq(const struct rep_meta *a, const struct rep_meta *b)
 {
-	return a->cluster == b->cluster && a->incarnation == b->incarnation && a->promise == b->promise &&
-	       a->promise_run == b->promise_run && a->log_epoch == b->log_epoch && a->log_matched == b->log_matched &&
-	       a->insync_version == b->insync_version && a->recovery == b->recovery;
-	/* etcd's revision rises with every foreign write; it goes to disk with the next of the others */
+	struct rep_meta x = *a;
+
+	x.etcd_revision = b->etcd_revision; /* rises with every foreign write; it goes to disk with the next of the others */
+	return memcmp(&x, b, sizeof x) == 0;
 }
 
 static void drive_meta(struct rep *r)
@@ -292,9 +288,8 @@ static void on_meta(struct rep *r, uint64_t ticket)
 	r->meta_ticket = 0;
 	if (r->meta.cluster != r->flying.cluster)
 		rep_note(r, REP_NOTE_JOINED_CLUSTER, NULL, 0, 0, NULL);
-	if (r->meta.log_epoch != r->flying.log_epoch || r->meta.cluster != r->flying.cluster ||
-		r->meta.incarnation != r->flying.incarnation)
-		r->announced_dirty = true;
+	if (r->meta.log_epoch != r->flying.log_epoch || r->meta.cluster != r->flying.cluster)
+		r->announced_dirty = true; /* a new incarnation has said so itself */
 	r->meta = r->flying;
 }
 
@@ -433,8 +428,7 @@ struct rep_verdict rep_submit(struct rep *r, const struct rec_ident *ident, uint
 
 	r->now_ns = MAX2(r->now_ns, now_ns);
 	v = rep_peek(r, ident);
-	if (v.kind != REP_V_NEW)
-		return v;
+	must(v.kind == REP_V_NEW);
 	v.rec = (struct rep_rec){ .seq = v.seq, .epoch = r->epoch, .log_time_ns = rep_log_time(r), .bytes = bytes,
 		.ident = *ident };
 	rep_log_append(r, &v.rec);

@@ -77,10 +77,11 @@ enum rep_event_kind {
 	REP_EV_LEASE,      /* .lease: this node's lease; 0 = none */
 	REP_EV_LINK,       /* .link: our connection to a peer came up or broke */
 	REP_EV_MSG,        /* .msg: from a peer */
-	REP_EV_DURABLE,    /* .seq: everything up to here that was appended is on disk */
+	REP_EV_DURABLE,    /* .seq: everything up to here that was appended is on disk; never during a cut, a reset or REP_ACT_DAMAGED */
 	REP_EV_CUT,        /* .seq: REP_ACT_TRUNCATE or REP_ACT_RESET is done, the log now ends here, durably */
 	REP_EV_META,       /* .ticket: REP_ACT_META of this ticket is on disk */
-	REP_EV_FULL,       /* .seq: no room on disk; the log ends here, what was to be appended behind it is dropped */
+	REP_EV_FULL,       /* .seq: no room on disk; the log ends here, what was to be appended behind it, at least one record, is
+	                    * dropped */
 	REP_EV_TRIMMED,    /* .trimmed: retention removed what lies before this record */
 	REP_EV_HANDOVER,   /* .handover: give the lead to another (R13) */
 	REP_EV_INCARNATION,/* .incarnation: the damaged log was set aside (R11), the new incarnation is on disk; .seq: log end */
@@ -243,7 +244,7 @@ const struct rep_action *rep_action(struct rep *r);
 /* When to come back with REP_EV_TICK at the latest, CLOCK_BOOTTIME ns; UINT64_MAX: never. */
 uint64_t rep_wakeup_ns(const struct rep *r);
 
-/* A client's append. */
+/* What becomes of a client's append. */
 enum rep_verdict_kind {
 	REP_V_NEW,         /* append .rec; answer when it commits */
 	REP_V_KNOWN,       /* in the log already at .seq: answer when that commits (at once if it has) */
@@ -263,12 +264,13 @@ struct rep_verdict {
 	struct rep_rec rec; /* NEW: seq, epoch, log time */
 };
 
-/* @bytes: header and body. On REP_V_NEW the record counts as appended: the caller must append it to the log. */
-struct rep_verdict rep_submit(struct rep *r, const struct rec_ident *ident, uint32_t bytes, uint64_t now_ns);
-
-/* What rep_submit() would say now (without .rec), and nothing happens: for bounds that the caller keeps, which must not
- * keep a retry from its answer. */
+/* What is to be said of an append now (without .rec). Nothing happens: the caller has bounds of its own to keep, which must
+ * not keep a retry from its answer. */
 struct rep_verdict rep_peek(const struct rep *r, const struct rec_ident *ident);
+
+/* @ident, of which rep_peek() has just said REP_V_NEW, counts as appended: the caller must append it to the log as .rec.
+ * @bytes: header and body. */
+struct rep_verdict rep_submit(struct rep *r, const struct rec_ident *ident, uint32_t bytes, uint64_t now_ns);
 
 /* What every message RECORDS of this node must bear now (epoch, run, conn, commit, log end, flags). */
 void rep_fill_records(const struct rep *r, const char *node, struct rep_msg *ret_msg);

@@ -201,6 +201,14 @@ struct peer *rep_peer_find(const struct rep *r, const char *name)
 	return NULL;
 }
 
+const struct peer *rep_peer_or_nobody(const struct rep *r, const char *name)
+{
+	static const struct peer nobody;
+	const struct peer *p = rep_peer_find(r, name);
+
+	return p ? p : &nobody;
+}
+
 struct peer *rep_peer(struct rep *r, const char *name)
 {
 	struct peer *p = rep_peer_find(r, name);

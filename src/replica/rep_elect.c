@@ -117,26 +117,30 @@ static bool hears_primary(const struct rep *r)
 	return !l->present || r->follow.epoch >= l->epoch;
 }
 
+static bool refuses(const struct rep *r, const char *node)
+{
+	const struct peer *p = rep_peer_or_nobody(r, node);
+
+	return !p->linked && p->refused;
+}
+
 /* R12: why the primary is suspected; NULL: it is not. */
 static const char *suspicion(const struct rep *r)
 {
 	const struct rep_leader *l = &r->view.leader;
-	const struct peer *p;
 
 	if (!l->present) {
 		/* The primary goes first: it has one failure_timeout to put its key back. Nobody ever led: no wait. */
 		if (r->cfg.epoch == 0 || r->now_ns - r->key_gone_ns >= r->conf.failure_timeout_ns)
 			return nobody_leads;
-		p = rep_peer_find(r, r->last_leader);
-		return p && !p->linked && p->refused ? nobody_leads : NULL;
+		return refuses(r, r->last_leader) ? nobody_leads : NULL;
 	}
 	if (rep_is_self(r, l->node) && l->run != r->conf.run)
 		return former_life;
 	if (rep_is_self(r, l->node)) /* stepped down and nobody took over: the others go first */
 		return !hears_primary(r) && l->epoch <= r->meta.promise &&
 				r->now_ns - r->leader_since_ns > 2 * r->conf.failure_timeout_ns ? gave_up : NULL;
-	p = rep_peer_find(r, l->node);
-	if (p && !p->linked && p->refused)
+	if (refuses(r, l->node))
 		return "its connection was reset and a new one refused";
 	if (!hears_primary(r) && r->now_ns - r->leader_since_ns > r->conf.failure_timeout_ns)
 		return "it has been silent for failure_timeout";
@@ -196,15 +200,13 @@ static bool vouched_for(const struct rep *r, bool *ret_all_answered)
 void rep_on_ask(struct rep *r, const char *from, const struct rep_msg *m)
 {
 	struct rep_msg *a = rep_send(r, from, REP_LINK_IN, REP_MSG_HEARS);
-	const struct peer *p = rep_peer_find(r, r->follow.node);
-	bool linked = p && p->linked;
 
 	a->epoch = m->epoch;
 	if (r->role == REP_ROLE_PRIMARY && r->epoch >= m->epoch) {
 		a->flags = REP_F_HEARS | REP_F_MOVES; /* I am it, or a newer one */
 		return;
 	}
-	if (hears_primary(r) && linked && r->follow.epoch >= m->epoch)
+	if (hears_primary(r) && rep_peer_or_nobody(r, r->follow.node)->linked && r->follow.epoch >= m->epoch)
 		a->flags |= REP_F_HEARS;
 	if (r->now_ns - r->follow.moved_ns <= r->conf.failure_timeout_ns)
 		a->flags |= REP_F_MOVES;
@@ -244,11 +246,10 @@ static uint32_t own_rank(const struct rep *r)
 
 	for (uint32_t i = 0; i < r->cfg.n_members; i++) {
 		const struct rep_member *m = &r->cfg.members[i];
-		const struct peer *p = rep_peer_find(r, m->node);
 
 		if (rep_is_self(r, m->node))
 			break;
-		if (strcmp(m->node, suspect_name(r)) != 0 && p && p->linked)
+		if (strcmp(m->node, suspect_name(r)) != 0 && rep_peer_or_nobody(r, m->node)->linked)
 			rank++;
 	}
 	return rank;

@@ -38,12 +38,11 @@ bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarna
 
 static bool member_absent(const struct rep *r, const struct rep_member *m)
 {
-	const struct peer *p = rep_peer_find(r, m->node);
 	const char *why;
 
 	if (rep_is_self(r, m->node))
 		return m->incarnation != r->meta.incarnation;
-	return !p || rep_peer_absent(r, p, m->incarnation, &why);
+	return rep_peer_absent(r, rep_peer_or_nobody(r, m->node), m->incarnation, &why);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- growing */
@@ -206,9 +205,9 @@ static const struct peer *choose_successor(const struct rep *r)
 	const struct peer *best = NULL;
 
 	for (uint32_t i = 0; i < r->cfg.n_members; i++) {
-		const struct peer *p = rep_peer_find(r, r->cfg.members[i].node);
+		const struct peer *p = rep_peer_or_nobody(r, r->cfg.members[i].node);
 
-		if (p && can_succeed(r, p) && (!best || p->matched > best->matched))
+		if (can_succeed(r, p) && (!best || p->matched > best->matched))
 			best = p;
 	}
 	return best;

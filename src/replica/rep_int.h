@@ -175,6 +175,7 @@ void rep_note(struct rep *r, enum rep_note_kind kind, const char *node, leash_ep
 void rep_wake_at(struct rep *r, uint64_t at_ns);
 struct peer *rep_peer(struct rep *r, const char *name); /* made when there is room; NULL: no room or own name */
 struct peer *rep_peer_find(const struct rep *r, const char *name);
+const struct peer *rep_peer_or_nobody(const struct rep *r, const char *name); /* unknown: one never linked, never heard */
 struct rep_msg *rep_send(struct rep *r, const char *node, enum rep_link link, enum rep_msg_type type);
 void rep_set_role(struct rep *r, enum rep_role role);
 void rep_halt(struct rep *r, const char *why);

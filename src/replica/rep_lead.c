@@ -98,8 +98,6 @@ uint64_t rep_log_time(const struct rep *r)
 
 void rep_fill_records(const struct rep *r, const char *node, struct rep_msg *m)
 {
-	const struct peer *p = rep_peer_find(r, node);
-
 	*m = (struct rep_msg){ .type = REP_MSG_RECORDS, .cluster = r->meta.cluster };
 	if (r->role != REP_ROLE_PRIMARY) { /* a relay passes on what its primary said */
 		m->epoch = r->follow.epoch;
@@ -111,7 +109,7 @@ void rep_fill_records(const struct rep *r, const char *node, struct rep_msg *m)
 	}
 	m->epoch = r->epoch;
 	m->run = r->conf.run;
-	m->conn = p ? p->conn : 0;
+	m->conn = rep_peer_or_nobody(r, node)->conn;
 	m->commit = r->commit;
 	m->log_end = r->end;
 	m->flags = (r->serving ? REP_F_SERVING : 0) | (r->hand.active ? REP_F_HOLDING : 0);
@@ -239,8 +237,8 @@ static leash_seq member_matched(const struct rep *r, const struct rep_member *m)
 
 	if (rep_is_self(r, m->node))
 		return m->incarnation == r->meta.incarnation ? r->durable : 0;
-	p = rep_peer_find(r, m->node);
-	return p && p->join == JOIN_JOINED && p->incarnation == m->incarnation ? p->matched : 0;
+	p = rep_peer_or_nobody(r, m->node);
+	return p->join == JOIN_JOINED && p->incarnation == m->incarnation ? p->matched : 0;
 }
 
 /*

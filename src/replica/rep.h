@@ -125,7 +125,7 @@ struct rep_event {
 		leash_seq seq;
 		uint64_t ticket;
 		struct {
-			const char *to;  /* NULL or "": the best one */
+			const char *to;  /* "": the best one */
 			bool leaving;    /* the caller shuts down: leave the in-sync set if it stays large enough */
 			uint64_t deadline_ns;
 		} handover;

@@ -74,8 +74,8 @@ static void hand_over(struct rep *r)
 	struct rep_event ev = { .kind = REP_EV_HANDOVER, .now_ns = r->now_ns,
 		.handover = { .to = "", .deadline_ns = r->now_ns + DAMAGE_HANDOVER_NS } };
 
-	if (r->hand.active || r->txn.active || r->state_gone)
-		return; /* it moves the lead as well, or stands in the way for now */
+	if (r->hand.active || !rep_may_propose(r))
+		return; /* it moves the lead as well, or something stands in the way for now */
 	if (!rep_has_successor(r)) {
 		if (r->now_ns >= r->damage.note_ns) {
 			r->damage.note_ns = r->now_ns + DAMAGE_NOTE_NS;

@@ -159,7 +159,7 @@ struct rep {
 	uint64_t next_ticket;
 
 	struct {
-		bool active, leaving, asked;
+		bool active, leaving;
 		char to[LEASH_NAME_MAX + 1];
 		uint64_t deadline_ns;
 	} hand;
@@ -211,6 +211,7 @@ uint64_t rep_log_time(const struct rep *r);
 void rep_stream_from(struct rep *r, struct peer *p, leash_seq seq);
 
 /* rep_insync.c */
+bool rep_may_propose(const struct rep *r); /* as primary: etcd's state is there, of my epoch, and nothing is under way */
 bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarnation, const char **ret_why);
 void rep_drive_insync(struct rep *r);
 bool rep_has_successor(const struct rep *r);

@@ -45,8 +45,7 @@ static void begin_follower(struct rep *r, struct peer *p)
 
 void rep_drive_winner(struct rep *r)
 {
-	if (r->role != REP_ROLE_WINNER || r->cutting || r->meta.promise != r->epoch ||
-		r->meta.promise_run != r->conf.run)
+	if (r->role != REP_ROLE_WINNER || r->cutting || r->meta.promise != r->epoch)
 		return;
 	rep_set_role(r, REP_ROLE_PRIMARY);
 	r->epoch_ns = r->now_ns;
@@ -181,7 +180,7 @@ void rep_on_joined(struct rep *r, const char *from, const struct rep_msg *m)
 {
 	struct peer *p = rep_peer_find(r, from);
 
-	if (!of_my_epoch(r, p, m) || m->seq > r->end)
+	if (!of_my_epoch(r, p, m) || m->seq > r->end || m->incarnation == 0 || m->sender_run == 0)
 		return;
 	p->heard_ns = p->progress_ns = r->now_ns;
 	p->lease = m->lease;
@@ -319,7 +318,7 @@ static void drive_confirm(struct rep *r)
 	const struct rep_leader *l = &r->view.leader;
 	struct rep_txn t;
 
-	if (!r->view_known || r->state_gone || r->txn.active || r->lease == 0 || r->cfg.epoch != r->epoch)
+	if (!rep_may_propose(r) || r->lease == 0)
 		return;
 	if (l->present && (l->run != r->conf.run || l->lease == r->lease))
 		return;

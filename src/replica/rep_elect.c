@@ -73,12 +73,13 @@ static void drive_founding(struct rep *r)
 	struct rep_txn t;
 	uint32_t n, rank;
 
-	if (r->want.cluster != 0 || r->end != 0 || r->view.insync.present || r->view.leader.present || r->txn.active)
+	if (r->want.cluster != 0 || r->view.leader.present || r->txn.active)
 		return;
+	must(r->end == 0 && !r->view.insync.present); /* both come with a cluster id */
 	n = virgin_founders(r, f);
 	for (rank = 0; rank < n && !rep_is_self(r, f[rank]->node); rank++)
 		;
-	if (rank == n || f[rank]->run != r->conf.run || f[rank]->incarnation != r->meta.incarnation) {
+	if (rank == n || f[rank]->run != r->conf.run) {
 		r->founding_ns = 0; /* not all there, not a founder, or the key there is of my former life */
 		return;
 	}
@@ -235,20 +236,20 @@ static bool drained(const struct rep *r)
 
 static bool may_lead(const struct rep *r)
 {
-	return r->view_known && r->view.insync.present && !r->state_gone && rep_self_insync(r) && !r->view.paused &&
-	       !drained(r) && !r->cutting && !r->damage.verdict && r->meta.cluster == r->cfg.cluster;
+	must(!r->damage.verdict || r->cutting); /* else it would be on its way out (rep_damage.c) */
+	return r->view.insync.present && rep_self_insync(r) && !r->view.paused && !drained(r) && !r->cutting &&
+	       r->meta.cluster == r->cfg.cluster;
 }
 
-/* Place among the members that may be alive, the suspect left out. */
+/* Place among the members, of which it is one, that may be alive, the suspect left out. */
 static uint32_t own_rank(const struct rep *r)
 {
 	uint32_t rank = 0;
 
-	for (uint32_t i = 0; i < r->cfg.n_members; i++) {
+	for (uint32_t i = 0; !rep_is_self(r, r->cfg.members[i].node); i++) {
 		const struct rep_member *m = &r->cfg.members[i];
 
-		if (rep_is_self(r, m->node))
-			break;
+		must(i + 1 < r->cfg.n_members);
 		if (strcmp(m->node, suspect_name(r)) != 0 && rep_peer_or_nobody(r, m->node)->linked)
 			rank++;
 	}
@@ -335,7 +336,7 @@ static void drive_candidacy(struct rep *r)
 	due_ns = r->suspect.since_ns + own_rank(r) * RANK_DELAY_NS + flap_delay_ns(r);
 	if (!all_answered)
 		due_ns = MAX2(due_ns, r->suspect.asked_ns + ASK_WAIT_NS);
-	if (r->now_ns < due_ns || r->lease == 0 || r->txn.active) {
+	if (r->now_ns < due_ns || r->lease == 0) {
 		rep_wake_at(r, MAX2(due_ns, r->now_ns + RANK_DELAY_NS / 3));
 		return;
 	}

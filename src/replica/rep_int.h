@@ -63,7 +63,7 @@ struct peer {
 
 /* What I follow. */
 struct follow {
-	bool active;          /* joined: matched is valid */
+	bool active;          /* joined: matched is valid, and this node is secondary or candidate */
 	bool pending;         /* a LEAD waits for the promise or a cut */
 	char node[LEASH_NAME_MAX + 1];
 	leash_epoch epoch;

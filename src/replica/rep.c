@@ -524,8 +524,8 @@ const char *rep_note_text(enum rep_note_kind kind)
 		[REP_NOTE_STATE_BACK] = "etcd has this engine's state again",
 		[REP_NOTE_HALTED] = "stands aside: etcd's state is older than what this node has seen",
 		[REP_NOTE_FOREIGN] = "this data directory belongs to another cluster",
-		[REP_NOTE_FOUNDED_ANEW] = "the cluster was founded anew before this node had written down which it belongs to: ends, "
-			"to join it in its next life",
+		[REP_NOTE_FOUNDED_ANEW] = ("the cluster was founded anew before this node had written down which it belongs to: "
+			"ends, to join it in its next life"),
 		[REP_NOTE_MISCONFIGURED] = "the configuration differs from the cluster's",
 		[REP_NOTE_OVERRULED] = "`leash recover` chose another log than this node has shown: ends, to follow it in its next life",
 		[REP_NOTE_VIOLATION] = "a rule was broken: nothing was changed",

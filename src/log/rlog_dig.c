@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #define DIG_MAGIC   0x3147444cu /* "LDG1" */
-#define DIG_VERSION 1
+#define DIG_VERSION 2 /* 1 had other keys of sessions */
 #define SUM_BYTES   8
 
 int rlog_dig_add(struct buf *entries, const struct rec_header *h, uint64_t offset, const struct rec_ident *ident)

@@ -49,6 +49,7 @@ void net_free(struct net *net)
 		net_read_forget(net->reads);
 	net_admin_deinit(net);
 	net_peer_deinit(net);
+	net_submit_deinit(net);
 	if (net->dns)
 		evdns_base_free(net->dns, 0);
 	if (net->control_path)

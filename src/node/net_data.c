@@ -131,8 +131,6 @@ void net_data_records(struct conn *c, uint64_t token, enum peer_status_code stat
 	for (size_t i = 0; i < n; i++)
 		pieces[i] = (struct bytes){ recs[i]->bytes, REC_HEADER_BYTES + recs[i]->body_bytes };
 	r = peer_records_data_encode(c->out, &m, pieces, n);
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = buf_put(c->out, pieces[i].p, pieces[i].len);
 	sent(c, r);
 }
 

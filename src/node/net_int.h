@@ -57,6 +57,7 @@ struct submit {
 	size_t bytes;
 	uint64_t deadline_ns;     /* while held; of the front's always */
 	bool submitted;           /* the node has it */
+	leash_seq waits;          /* the position of node_submit(); 0: none */
 	struct buf body;          /* while held */
 	struct submit *prev, *next;
 };
@@ -105,6 +106,7 @@ struct net {
 	bool hold_answer;            /* it said HOLD */
 	bool refeed;
 	size_t held_bytes;
+	struct submit *spare_submits; /* by .next */
 
 	/* net_read.c, net_admin.c */
 	struct net_read *reads;
@@ -118,6 +120,7 @@ struct net {
 	struct peer_link *links;
 	uint64_t conn_no;            /* of the last connection made to a peer */
 	struct peer_scratch decode;  /* arrays for incoming replica messages */
+	struct drv_arena arena;      /* of records that came in */
 	struct drv_rec **recs;       /* REP_BATCH_MAX */
 	struct bytes *pieces;        /* REP_BATCH_MAX */
 
@@ -155,6 +158,7 @@ void net_answer(void *ctx, void *waiter, const struct drv_answer *a);
 void net_refeed(struct net *net);            /* what is held may be fed again */
 void net_submit_forget(struct submit *s);    /* whoever waited is gone */
 void net_submit_forget_conn(struct net *net, struct conn *conn);
+void net_submit_deinit(struct net *net);
 uint64_t net_submit_deadline_ns(const struct net *net);
 void net_submit_tick(struct net *net);
 void net_submit_done(struct submit *s, enum peer_status_code status, leash_seq seq, leash_epoch epoch);

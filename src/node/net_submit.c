@@ -21,6 +21,34 @@ static void answer_data(struct submit *s, enum peer_status_code status, leash_se
 	net_data_result(s->conn, &r, s->bytes);
 }
 
+/* There are as many as ever were on their way at once, which each connection bounds; they are kept for the next. */
+static struct submit *submit_alloc(struct net *net)
+{
+	struct submit *s = net->spare_submits;
+
+	if (!s)
+		return malloc(sizeof *s);
+	net->spare_submits = s->next;
+	return s;
+}
+
+static void submit_free(struct submit *s)
+{
+	buf_deinit(&s->body);
+	s->next = s->net->spare_submits;
+	s->net->spare_submits = s;
+}
+
+void net_submit_deinit(struct net *net)
+{
+	while (net->spare_submits) {
+		struct submit *s = net->spare_submits;
+
+		net->spare_submits = s->next;
+		free(s);
+	}
+}
+
 static void link_submitted(struct submit *s)
 {
 	s->submitted = true;
@@ -46,8 +74,7 @@ void net_submit_done(struct submit *s, enum peer_status_code status, leash_seq s
 		answer_front(s, status, seq);
 	else
 		answer_data(s, status, seq, epoch);
-	buf_deinit(&s->body);
-	free(s);
+	submit_free(s);
 }
 
 static enum peer_status_code status_of(enum drv_answer_kind kind)
@@ -88,12 +115,15 @@ void net_answer(void *ctx, void *waiter, const struct drv_answer *a)
 static bool feed(struct submit *s, struct bytes body)
 {
 	struct net *net = s->net;
+	leash_seq seq;
 
 	must(!net->submitting && s->submitted);
 	net->submitting = s;
 	net->hold_answer = false;
-	node_submit(net->node, body, s);
+	seq = node_submit(net->node, body, s, net->now_ns);
 	net->submitting = NULL;
+	if (seq)
+		s->waits = seq; /* else it was answered, and is gone, or is held back */
 	return !net->hold_answer;
 }
 
@@ -117,16 +147,12 @@ static int hold(struct submit *s, struct bytes body)
  */
 int net_submit(struct net *net, struct conn *conn, struct front_op *op, uint64_t token, struct bytes body)
 {
-	struct submit *s = calloc(1, sizeof *s);
+	struct submit *s = submit_alloc(net);
 
 	if (!s)
 		return -ENOMEM;
-	s->net = net;
-	s->conn = conn;
-	s->op = op;
-	s->token = token;
-	s->bytes = body.len;
-	s->deadline_ns = net->now_ns + net->conf.hold_timeout_ns;
+	*s = (struct submit){ .net = net, .conn = conn, .op = op, .token = token, .bytes = body.len,
+		.deadline_ns = net->now_ns + net->conf.hold_timeout_ns };
 	if (op)
 		op->backend = s;
 	link_submitted(s);
@@ -171,10 +197,9 @@ void net_refeed(struct net *net)
 void net_submit_forget(struct submit *s)
 {
 	if (s->submitted)
-		node_forget(s->net->node, s);
+		node_forget(s->net->node, s, s->waits);
 	unlink_submit(s);
-	buf_deinit(&s->body);
-	free(s);
+	submit_free(s);
 }
 
 static void forget_in(struct submit *list, struct conn *conn)
@@ -216,7 +241,7 @@ void net_submit_tick(struct net *net)
 		net_submit_done(s, status.below_min ? PEER_ST_NO_REPLICAS : PEER_ST_HOLD, 0, 0);
 	}
 	while ((s = net->submits[1]) && s->deadline_ns <= net->now_ns) {
-		node_forget(net->node, s);
+		node_forget(net->node, s, s->waits);
 		net_submit_done(s, PEER_ST_INDOUBT, 0, 0);
 	}
 }

@@ -111,10 +111,10 @@ void node_stop(struct node *n, uint64_t deadline_ns);
 
 /* --------------------------------------------------------------------------------------------------------- clients */
 
-/* As drv_submit(): the answer comes through net->answer, perhaps from inside. Appends are grouped until the end of the
- * loop's turn. */
-void node_submit(struct node *n, struct bytes body, void *waiter);
-void node_forget(struct node *n, void *waiter);
+/* As drv_submit(), drv_forget(): the answer comes through net->answer, perhaps from inside. Appends are grouped until the
+ * end of the loop's turn. */
+leash_seq node_submit(struct node *n, struct bytes body, void *waiter, uint64_t now_ns);
+void node_forget(struct node *n, void *waiter, leash_seq seq);
 
 /*
  * Records of a range as readers may see it here (R5a), in the order asked for. OK and none: there are none. @more: the

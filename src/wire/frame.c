@@ -2,9 +2,6 @@
 
 #include <errno.h>
 
-#define XXH_STATIC_LINKING_ONLY /* for a streaming state that lives on the stack */
-#include <xxhash.h>
-
 #include "base/hash.h"
 
 #define FRAME_CHECKED_BYTES 6 /* of the header, by the header check */
@@ -43,19 +40,12 @@ static uint16_t header_check(const uint8_t *header)
 	return (uint16_t)hash_64(header, FRAME_CHECKED_BYTES, 0);
 }
 
-static uint64_t frame_sum(const uint8_t *header, struct bytes payload, const struct bytes *pieces, size_t n_pieces)
+/* The header's first half is the seed: the payload lies in one piece, and the checksum between the two is left out. */
+static uint64_t frame_sum(const uint8_t *header, struct bytes payload)
 {
-	XXH3_state_t state;
+	struct cur c = cur_of(header, FRAME_SUMMED_BYTES);
 
-	XXH3_INITSTATE(&state);
-	(void)XXH3_64bits_reset(&state); /* these fail on NULL only */
-	(void)XXH3_64bits_update(&state, header, FRAME_SUMMED_BYTES);
-	if (payload.len)
-		(void)XXH3_64bits_update(&state, payload.p, payload.len);
-	for (size_t i = 0; i < n_pieces; i++)
-		if (pieces[i].len)
-			(void)XXH3_64bits_update(&state, pieces[i].p, pieces[i].len);
-	return XXH3_64bits_digest(&state);
+	return hash_64(payload.p, payload.len, cur_u64le(&c));
 }
 
 int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_frame)
@@ -86,7 +76,7 @@ int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_fr
 	payload = cur_bytes(&c, len);
 	if (!cur_ok(&c))
 		return FRAME_MORE;
-	if (sum != frame_sum(in.p, payload, NULL, 0))
+	if (sum != frame_sum(in.p, payload))
 		return FRAME_E_CHECKSUM;
 	*ret_frame = (struct frame){ .type = type, .payload = payload, .bytes = FRAME_HEADER_BYTES + (size_t)len };
 	return 0;
@@ -106,33 +96,20 @@ int frame_open(struct buf *out, size_t payload_bytes_max, struct enc *ret_payloa
 	return 0;
 }
 
-int frame_close_pieces(struct buf *out, const struct enc *payload, uint8_t type, const struct bytes *pieces,
-	size_t n_pieces)
+void frame_close(struct buf *out, const struct enc *payload, uint8_t type)
 {
 	uint8_t *header = payload->start - FRAME_HEADER_BYTES;
 	struct bytes own = { payload->start, (size_t)(payload->p - payload->start) };
 	struct enc e = enc_of(header, FRAME_HEADER_BYTES);
-	uint64_t len = own.len;
 
 	must(!payload->bad);
 	must(type >= 1 && type <= FRAME_TYPE_MAX);
 	must(header == out->data + out->end);
-	for (size_t i = 0; i < n_pieces; i++) {
-		if (pieces[i].len > UINT32_MAX || len + pieces[i].len > UINT32_MAX)
-			return -EMSGSIZE;
-		len += pieces[i].len;
-	}
-	enc_u32le(&e, (uint32_t)len);
+	enc_u32le(&e, (uint32_t)own.len);
 	enc_u8(&e, type);
 	enc_u8(&e, 0);
 	enc_u16le(&e, header_check(header));
-	enc_u64le(&e, frame_sum(header, own, pieces, n_pieces));
+	enc_u64le(&e, frame_sum(header, own));
 	must(enc_len(&e) == FRAME_HEADER_BYTES);
 	buf_commit(out, FRAME_HEADER_BYTES + own.len);
-	return 0;
-}
-
-void frame_close(struct buf *out, const struct enc *payload, uint8_t type)
-{
-	must(frame_close_pieces(out, payload, type, NULL, 0) == 0);
 }

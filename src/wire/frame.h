@@ -7,7 +7,7 @@
  *      5  u8   flags, 0
  *      6  u16  header check: low 16 bits of XXH3-64 over bytes 0..5, so that a damaged length is seen at once and not
  *              after waiting for bytes that never come
- *      8  u64  checksum: XXH3-64 over bytes 0..7 and the payload
+ *      8  u64  checksum: XXH3-64 over the payload, seeded with bytes 0..7
  *     16  payload
  *
  * All integers are little-endian. A frame that fails a check says nothing about where the next one begins: the
@@ -54,12 +54,5 @@ int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_fr
  */
 int frame_open(struct buf *out, size_t payload_bytes_max, struct enc *ret_payload) _must_check_;
 void frame_close(struct buf *out, const struct enc *payload, uint8_t type);
-
-/*
- * Gathering: closes a frame whose payload goes on in @pieces, which are not copied: the caller sends them right after
- * what is in @out. 0; -EMSGSIZE: does not fit a frame (nothing was appended).
- */
-int frame_close_pieces(struct buf *out, const struct enc *payload, uint8_t type, const struct bytes *pieces,
-	size_t n_pieces) _must_check_;
 
 #endif

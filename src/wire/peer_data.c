@@ -244,7 +244,7 @@ int peer_records_data_encode(struct buf *out, const struct peer_records *m, cons
 
 	if (!records_fit(m) || (m->n == 0) != (n_pieces == 0))
 		return -EINVAL;
-	r = frame_open(out, 8 + 1 + 1 + 1 + 4, &e);
+	r = frame_open(out, 8 + 1 + 1 + 1 + 4 + pieces_bytes(pieces, n_pieces), &e);
 	if (r < 0)
 		return r;
 	enc_u64le(&e, m->token);
@@ -252,7 +252,9 @@ int peer_records_data_encode(struct buf *out, const struct peer_records *m, cons
 	enc_u8(&e, m->more);
 	enc_u8(&e, m->reverse);
 	enc_u32le(&e, m->n);
-	return frame_close_pieces(out, &e, PEER_RECORDS_DATA, pieces, n_pieces);
+	enc_pieces(&e, pieces, n_pieces);
+	frame_close(out, &e, PEER_RECORDS_DATA);
+	return 0;
 }
 
 /* @a is followed by @b in the log: their numbers and their chain say so. */

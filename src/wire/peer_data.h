@@ -97,7 +97,7 @@ struct peer_records {
 	uint32_t n;     /* records */
 };
 
-/* As peer_records_encode(): @pieces follow @out on the wire. */
+/* As peer_records_encode(). */
 int peer_records_data_encode(struct buf *out, const struct peer_records *m, const struct bytes *pieces,
 	size_t n_pieces) _must_check_;
 

@@ -126,16 +126,20 @@ static void replica_write(struct enc *e, const struct rep_msg *m)
 
 int peer_records_encode(struct buf *out, const struct rep_msg *m, const struct bytes *pieces, size_t n_pieces)
 {
+	size_t size = pieces_bytes(pieces, n_pieces);
 	struct enc e;
 	int r;
 
 	if (!fields_fit(m) || (m->n_recs == 0) != (n_pieces == 0))
 		return -EINVAL;
-	r = frame_open(out, 6 + 8 * N_FIELDS + 1 + LEASH_NAME_MAX + 4 + 16 * (size_t)m->n_history + 4, &e);
+	size += 6 + 8 * N_FIELDS + 1 + LEASH_NAME_MAX + 4 + 16 * (size_t)m->n_history + 4;
+	r = frame_open(out, size, &e);
 	if (r < 0)
 		return r;
 	replica_write(&e, m);
-	return frame_close_pieces(out, &e, PEER_REPLICA, pieces, n_pieces);
+	enc_pieces(&e, pieces, n_pieces);
+	frame_close(out, &e, PEER_REPLICA);
+	return 0;
 }
 
 int peer_replica_encode(struct buf *out, const struct rep_msg *m)

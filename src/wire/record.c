@@ -184,6 +184,7 @@ int rec_body_decode(struct bytes body, struct rec_body *ret_body)
 		return REC_E_SHORT;
 	if (!body_sum_holds(body))
 		return REC_E_CHECKSUM;
+	b.sum = rec_body_hash(body);
 	c = cur_of(body.p, body.len - REC_SUM_BYTES);
 	version = cur_u8(&c);
 	kind = cur_u8(&c);
@@ -335,6 +336,18 @@ struct hash128 rec_auto_id(const struct bytes *pairs, uint32_t n_pairs)
 	return hash_128(in, sizeof in, 0);
 }
 
+/* A session's id is random and its messages are sent again byte for byte, so nothing is left to be hashed. */
+static struct rec_ident session_identity(const struct rec_body *b)
+{
+	struct rec_ident ident = { .kind = REC_ID_SESSION, .n = b->n, .payload = b->sum };
+
+	ident.owner = session_of(b->producer);
+	ident.key = (struct hash128){ .lo = ident.owner, .hi = b->n };
+	ident.open = (b->flags & REC_F_OPEN) != 0;
+	ident.birth = ident.open ? b->birth : 0;
+	return ident;
+}
+
 struct rec_ident rec_identify(const struct rec_body *b, leash_id seed)
 {
 	struct rec_ident ident = { .kind = b->id_kind };
@@ -342,6 +355,8 @@ struct rec_ident rec_identify(const struct rec_body *b, leash_id seed)
 
 	if (b->id_kind == REC_ID_NONE)
 		return ident;
+	if (b->id_kind == REC_ID_SESSION)
+		return session_identity(b);
 	ident.key = hash_parts(b->producer, b->id, b->n, b->id_kind, seed);
 	ident.n = b->n;
 	ident.payload = hash_64(b->pairs.p, b->pairs.len, seed);
@@ -350,11 +365,6 @@ struct rec_ident rec_identify(const struct rec_body *b, leash_id seed)
 	if (b->id_kind == REC_ID_SEQ) {
 		owner = hash_parts(b->producer, b->id, 0, REC_ID_SEQ, seed).lo;
 		ident.owner = owner ? owner : 1; /* 0 means none */
-	}
-	if (b->id_kind == REC_ID_SESSION) {
-		ident.owner = session_of(b->producer);
-		ident.open = (b->flags & REC_F_OPEN) != 0;
-		ident.birth = ident.open ? b->birth : 0;
 	}
 	return ident;
 }

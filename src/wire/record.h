@@ -100,6 +100,7 @@ struct rec_body {
 	struct bytes producer, id;
 	uint32_t n_pairs;
 	struct bytes pairs;       /* the encoded pairs; walk them with rec_pair_next() */
+	uint64_t sum;             /* the body's checksum; set by rec_body_decode() */
 };
 
 /* The body's own checksum (its last 8 bytes), without verifying it. @body must be at least REC_BODY_BYTES_MIN long. */
@@ -137,8 +138,9 @@ struct hash128 rec_auto_id(const struct bytes *pairs, uint32_t n_pairs);
 /*
  * What deduplication needs to know of a decoded body (R14). @seed: the cluster id, so that nobody can prepare
  * colliding ids without knowing the cluster. The payload hash covers the pairs in their order, but for REC_ID_AUTO,
- * whose id is the payload in any order: there it follows from the id, so the same id never conflicts. The kinds do not
- * share keys. REC_ID_NONE: all 0.
+ * whose id is the payload in any order: there it follows from the id, so the same id never conflicts; for REC_ID_SESSION
+ * it is the body's checksum, and the key is session and counter themselves: neighbours stay neighbours in the table of
+ * ids. The kinds do not share keys. REC_ID_NONE: all 0.
  */
 struct rec_ident rec_identify(const struct rec_body *b, leash_id seed);
 

@@ -284,8 +284,6 @@ static void on_read(struct conn *c, struct bytes payload)
 	answer.n = n;
 	answer.more = m.from + n <= to;
 	ok(peer_records_data_encode(&c->out, &answer, pieces, 2 * (size_t)n));
-	for (uint32_t i = 0; i < 2 * n; i++)
-		ok(buf_put(&c->out, pieces[i].p, pieces[i].len));
 }
 
 static void on_info(struct conn *c, struct bytes payload)

@@ -339,7 +339,7 @@ static void submit(struct world *w, int node, const char *id, const char *value,
 
 	ck_assert_int_eq(rec_body_encode(&b, &body, 0, pairs, 1), 0);
 	w->nodes[node].answered[waiter] = 0;
-	node_submit(w->nodes[node].n, (struct bytes){ buf_head(&b), buf_len(&b) }, (void *)waiter);
+	node_submit(w->nodes[node].n, (struct bytes){ buf_head(&b), buf_len(&b) }, (void *)waiter, clk_boot_ns());
 }
 
 static void append_many(struct world *w, int node, uintptr_t n)

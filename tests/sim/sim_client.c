@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clk.h"
+
 #define RETRY_NS    (400 * MS)
 #define RETRY_GROWS UINT64_C(4) /* times that */
 
@@ -132,16 +134,18 @@ static void on_arrive(struct sim *s, struct timer *t)
 {
 	struct simnode *n = simnode_enter(s, t->a);
 	struct buf body = BUF_NULL;
+	leash_seq waits;
 	int k;
 
 	if (!n || n->life != t->life)
 		return;
 	simclient_body(&s->ops[t->b], &body);
 	k = simclient_attempt(s, t->b, t->a, -1, (uint32_t)t->x);
-	node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) }, (void *)(uintptr_t)(k + 1));
+	waits = node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) }, (void *)(uintptr_t)(k + 1),
+		clk_boot_ns());
 	if (s->swarming && s->attempts[k].pending && sim_chance(s, 0.02)) { /* the connection breaks */
 		s->attempts[k].pending = false;
-		node_forget(n->node, (void *)(uintptr_t)(k + 1));
+		node_forget(n->node, (void *)(uintptr_t)(k + 1), waits);
 	}
 	buf_deinit(&body);
 }

@@ -184,6 +184,7 @@ struct attempt {
 	bool pending;
 	int session; /* -1: none */
 	uint32_t hist; /* its number in the history, or SIM_NONE */
+	leash_seq waits; /* of node_submit() */
 };
 
 struct session {

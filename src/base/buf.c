@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #define BUF_CAP_MIN  256
-#define BUF_CAP_KEEP (64 * 1024) /* an emptied buffer larger than this gives its memory back */
+#define BUF_CAP_KEEP (64 * 1024) /* where nothing else is said */
 
 void buf_deinit(struct buf *b)
 {
@@ -99,7 +99,7 @@ void buf_consume(struct buf *b, size_t n)
 	if (b->start < b->end)
 		return;
 	b->start = b->end = 0;
-	if (b->cap > BUF_CAP_KEEP) {
+	if (b->cap > MAX2(b->keep, (size_t)BUF_CAP_KEEP)) {
 		free(b->data);
 		b->data = NULL;
 		b->cap = 0;

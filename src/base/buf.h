@@ -12,6 +12,7 @@ struct buf {
 	uint8_t *data;
 	size_t start, end, cap; /* the content is data[start..end) */
 	size_t max;             /* bytes the content may reach; 0 = no bound of its own */
+	size_t keep;            /* memory that stays when the buffer is emptied, bytes; 0 = some */
 };
 
 #define BUF_NULL { 0 }
@@ -32,7 +33,7 @@ void buf_commit(struct buf *b, size_t n);
 int buf_put(struct buf *b, const void *p, size_t n) _must_check_;
 int buf_printf(struct buf *b, const char *fmt, ...) _must_check_ _printf_(2, 3);
 
-/* Drops @n bytes (at most the content) at the front. Memory of an emptied large buffer goes back. */
+/* Drops @n bytes (at most the content) at the front. Memory of an emptied buffer that is larger than .keep goes back. */
 void buf_consume(struct buf *b, size_t n);
 
 #endif

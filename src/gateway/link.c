@@ -265,7 +265,8 @@ static bool take_results(struct link *l, struct bytes payload)
 	if (peer_results_decode(payload, &c))
 		return false;
 	while (peer_result_next(&c, &r))
-		l->ops.result(l->ctx, &r);
+		for (; r.count > 0; r.token++, r.seq++, r.count--)
+			l->ops.result(l->ctx, &r);
 	return true;
 }
 

@@ -159,35 +159,36 @@ void drv_room(struct drv *d, uint64_t bytes)
 
 /* ----------------------------------------------------------------------------------------------------------- appends */
 
-static void answer(struct drv *d, void *waiter, enum drv_answer_kind kind, const struct rep_verdict *v)
+static void answer(struct drv *d, const struct drv_waiter *w, enum drv_answer_kind kind, const struct rep_verdict *v)
 {
 	struct drv_answer a = { .kind = kind, .seq = v ? v->seq : 0, .epoch = v ? v->epoch : 0 };
 
 	d->room_wanted |= kind == DRV_ANS_HOLD;
-	d->io.answer(d->io.ctx, waiter, &a);
+	d->io.answer(d->io.ctx, w, &a);
 }
 
 /* Known or in conflict with what is in the log: due when that commits (R14). */
-static leash_seq answer_at_commit(struct drv *d, void *waiter, enum drv_answer_kind kind, const struct rep_verdict *v)
+static leash_seq answer_at_commit(struct drv *d, const struct drv_waiter *w, enum drv_answer_kind kind,
+	const struct rep_verdict *v)
 {
 	if (v->seq <= rep_commit(d->rep))
-		answer(d, waiter, kind, v);
-	else if (d->wait.n >= d->conf.uncommitted_max || wait_add(&d->wait, waiter, v->seq, kind) < 0)
-		answer(d, waiter, DRV_ANS_HOLD, NULL); /* asked again, it gets the same answer */
+		answer(d, w, kind, v);
+	else if (d->wait.n >= d->conf.uncommitted_max || wait_retry(&d->wait, w, v->seq, kind) < 0)
+		answer(d, w, DRV_ANS_HOLD, NULL); /* asked again, it gets the same answer */
 	else
 		return v->seq;
 	return 0;
 }
 
 /* The bounds that the driver keeps; true: none is in the way. */
-static bool bounds_allow(struct drv *d, void *waiter, uint32_t bytes)
+static bool bounds_allow(struct drv *d, const struct drv_waiter *w, uint32_t bytes)
 {
 	if (d->uncommitted_bytes >= d->conf.uncommitted_bytes) {
-		answer(d, waiter, DRV_ANS_HOLD, NULL);
+		answer(d, w, DRV_ANS_HOLD, NULL);
 		return false;
 	}
 	if (d->room_bytes != UINT64_MAX && d->backlog_bytes + bytes + DRV_RECORD_OVERHEAD > d->room_bytes) {
-		answer(d, waiter, DRV_ANS_DISK_FULL, NULL);
+		answer(d, w, DRV_ANS_DISK_FULL, NULL);
 		return false;
 	}
 	return true;
@@ -210,26 +211,26 @@ static void append(struct drv *d, struct drv_rec *rec, const struct rep_rec *r)
 
 	rec->h = (struct rec_header){ .body_bytes = rec->body_bytes, .body_hash = rec_body_hash(body),
 		.epoch = r->epoch, .seq = r->seq, .log_time_ns = r->log_time_ns, .real_time_ns = real_ns(d) };
-	rec_header_seal(&rec->h, d->chain);
-	rec_header_encode(&rec->h, rec->bytes);
+	rec_header_make(&rec->h, d->chain, rec->bytes);
 	if (d->own_from == 0)
 		d->own_from = r->seq;
 	d->uncommitted_bytes += r->bytes;
 	drv_append(d, rec);
 }
 
-static leash_seq submit_new(struct drv *d, struct bytes body, const struct rec_ident *ident, void *waiter)
+static leash_seq submit_new(struct drv *d, struct bytes body, const struct rec_ident *ident,
+	const struct drv_waiter *w)
 {
 	uint32_t bytes = REC_HEADER_BYTES + (uint32_t)body.len;
 	struct drv_rec *rec;
 	struct rep_rec r;
 
-	if (!bounds_allow(d, waiter, bytes))
+	if (!bounds_allow(d, w, bytes))
 		return 0;
 	rec = drv_rec_alloc(&d->arena, body.len);
-	if (!rec || wait_append(&d->wait, waiter, d->end + 1) < 0) {
+	if (!rec || wait_append(&d->wait, w, d->end + 1) < 0) {
 		drv_rec_unref(rec);
-		answer(d, waiter, DRV_ANS_HOLD, NULL);
+		answer(d, w, DRV_ANS_HOLD, NULL);
 		return 0;
 	}
 	memcpy(rec->bytes + REC_HEADER_BYTES, body.p, body.len);
@@ -240,7 +241,7 @@ static leash_seq submit_new(struct drv *d, struct bytes body, const struct rec_i
 	return r.seq;
 }
 
-leash_seq drv_submit(struct drv *d, struct bytes body, void *waiter, uint64_t now_ns)
+leash_seq drv_submit(struct drv *d, struct bytes body, const struct drv_waiter *w, uint64_t now_ns)
 {
 	struct rec_ident ident;
 	struct rec_body b;
@@ -248,32 +249,32 @@ leash_seq drv_submit(struct drv *d, struct bytes body, void *waiter, uint64_t no
 
 	d->now_ns = MAX2(d->now_ns, now_ns);
 	if (body.len > d->conf.record_bytes_max - REC_HEADER_BYTES) {
-		answer(d, waiter, DRV_ANS_TOO_BIG, NULL);
+		answer(d, w, DRV_ANS_TOO_BIG, NULL);
 		return 0;
 	}
 	if (rec_body_decode(body, &b) != 0) {
-		answer(d, waiter, DRV_ANS_INVALID, NULL);
+		answer(d, w, DRV_ANS_INVALID, NULL);
 		return 0;
 	}
 	ident = rec_identify(&b, d->cluster);
 	v = rep_peek(d->rep, &ident);
 	switch (v.kind) {
-	case REP_V_NEW: return submit_new(d, body, &ident, waiter);
-	case REP_V_KNOWN: return answer_at_commit(d, waiter, DRV_ANS_KNOWN, &v);
-	case REP_V_CONFLICT: return answer_at_commit(d, waiter, DRV_ANS_CONFLICT, &v);
-	case REP_V_NOT_PRIMARY: answer(d, waiter, DRV_ANS_NOT_PRIMARY, &v); break;
-	case REP_V_HOLD: answer(d, waiter, DRV_ANS_HOLD, &v); break;
-	case REP_V_UNKNOWN_SESSION: answer(d, waiter, DRV_ANS_UNKNOWN_SESSION, &v); break;
-	case REP_V_SESSION_ORDER: answer(d, waiter, DRV_ANS_SESSION_ORDER, &v); break;
-	case REP_V_OLD: answer(d, waiter, DRV_ANS_OLD, &v); break;
-	case REP_V_FULL: answer(d, waiter, DRV_ANS_DEDUP_FULL, &v); break;
+	case REP_V_NEW: return submit_new(d, body, &ident, w);
+	case REP_V_KNOWN: return answer_at_commit(d, w, DRV_ANS_KNOWN, &v);
+	case REP_V_CONFLICT: return answer_at_commit(d, w, DRV_ANS_CONFLICT, &v);
+	case REP_V_NOT_PRIMARY: answer(d, w, DRV_ANS_NOT_PRIMARY, &v); break;
+	case REP_V_HOLD: answer(d, w, DRV_ANS_HOLD, &v); break;
+	case REP_V_UNKNOWN_SESSION: answer(d, w, DRV_ANS_UNKNOWN_SESSION, &v); break;
+	case REP_V_SESSION_ORDER: answer(d, w, DRV_ANS_SESSION_ORDER, &v); break;
+	case REP_V_OLD: answer(d, w, DRV_ANS_OLD, &v); break;
+	case REP_V_FULL: answer(d, w, DRV_ANS_DEDUP_FULL, &v); break;
 	}
 	return 0;
 }
 
-void drv_forget(struct drv *d, void *waiter, leash_seq seq)
+void drv_forget(struct drv *d, void *owner, leash_seq seq)
 {
-	wait_forget(&d->wait, waiter, seq);
+	wait_forget(&d->wait, owner, seq);
 }
 
 void drv_flush(struct drv *d, uint64_t now_ns)

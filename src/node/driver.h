@@ -67,6 +67,13 @@ enum drv_answer_kind {
 	DRV_ANS_LOST,        /* appended here, but this node is no longer primary: outcome unknown here, ask the new one */
 };
 
+/* Who waits for the answer to an append, in the caller's words. Comes back with it. */
+struct drv_waiter {
+	void *owner;      /* not NULL */
+	uint64_t token;
+	uint32_t bytes, kind;
+};
+
 struct drv_answer {
 	enum drv_answer_kind kind;
 	leash_seq seq;
@@ -106,7 +113,7 @@ struct drv_io {
 	void (*announce)(void *ctx);
 
 	/* --- clients and operators */
-	void (*answer)(void *ctx, void *waiter, const struct drv_answer *a);
+	void (*answer)(void *ctx, const struct drv_waiter *w, const struct drv_answer *a);
 	void (*room)(void *ctx);      /* what was answered DRV_ANS_HOLD may be fed again */
 	void (*committed)(void *ctx, leash_seq seq); /* readers may see up to here */
 	void (*changed)(void *ctx);   /* role, epoch, in-sync set or serving changed: status, gateways, hooks */
@@ -140,9 +147,10 @@ struct rep *drv_rep(struct drv *d);
 void drv_event(struct drv *d, const struct rep_event *ev);
 
 /*
- * A RECORDS message: m->recs and the records themselves, one drv_rec each (references stay the caller's). Their chain is
- * checked, and where they meet this log's end it must close: a chain that does not although epoch and position fit
- * means damage, here or there. Such records are not taken, and a note (REP_NOTE_VIOLATION) says so.
+ * A RECORDS message: m->recs and the records themselves, one drv_rec each (references stay the caller's). Among them the
+ * chain closes, as peer_replica_decode() has seen; where they meet this log's end it must close, too: a chain that does not
+ * although epoch and position fit means damage, here or there. Such records are not taken, and a note (REP_NOTE_VIOLATION)
+ * says so.
  */
 void drv_records(struct drv *d, const char *from, enum rep_link link, const struct rep_msg *m,
 	struct drv_rec *const *recs, uint64_t now_ns);
@@ -157,12 +165,13 @@ bool drv_wants_records(const struct drv *d);
 leash_id drv_cluster(const struct drv *d);
 
 /*
- * A client's append. @body is copied. The answer comes through io->answer with @waiter (not NULL): from inside this call,
- * then it returns 0; or when the position that it returns is committed. A waiter that goes away before its answer is
- * taken out with drv_forget() and that position.
+ * A client's append. @body is copied, and so is @w. The answer comes through io->answer: from inside this call, then it
+ * returns 0; or when the position that it returns is committed.
  */
-leash_seq drv_submit(struct drv *d, struct bytes body, void *waiter, uint64_t now_ns);
-void drv_forget(struct drv *d, void *waiter, leash_seq seq);
+leash_seq drv_submit(struct drv *d, struct bytes body, const struct drv_waiter *w, uint64_t now_ns);
+
+/* @owner goes away: what it waits for at @seq, or everywhere (0), is not answered. Everywhere: looks at all that wait. */
+void drv_forget(struct drv *d, void *owner, leash_seq seq);
 
 /* End of the loop's turn: one batch to the log, streams pumped. */
 void drv_flush(struct drv *d, uint64_t now_ns);

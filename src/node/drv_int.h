@@ -48,27 +48,28 @@ static inline uint64_t drv_rec_size(const struct drv_rec *rec)
 }
 
 /* ---- waiters: each of the records appended here has a place for one; retries of those stand in a list */
-struct drv_waiter {
-	void *waiter;
-	struct drv_waiter *prev, *next;
+struct drv_retry {
+	struct drv_waiter w;
+	struct drv_retry *prev, *next;
 	leash_seq seq;
 	enum drv_answer_kind kind; /* the answer when .seq commits */
 };
 
 struct drv_wait {
-	void **ring;                    /* [seq & (cap - 1)]; NULL: whoever waited is gone */
+	struct drv_waiter *ring;        /* [seq & (cap - 1)]; no owner: whoever waited is gone */
 	uint64_t cap;                   /* 0 or a power of two; grows to what may be uncommitted */
 	leash_seq first, next;          /* records first .. next - 1 */
-	struct drv_waiter *head, *tail; /* rising .seq */
+	struct drv_retry *head, *tail;  /* rising .seq */
 	uint64_t n;                     /* in the list */
 };
 
 void wait_deinit(struct drv_wait *w);
-int wait_append(struct drv_wait *w, void *waiter, leash_seq seq) _must_check_; /* for record @seq, which is the next one */
-int wait_add(struct drv_wait *w, void *waiter, leash_seq seq, enum drv_answer_kind kind) _must_check_;
-void wait_forget(struct drv_wait *w, void *waiter, leash_seq seq);
+/* For record @seq, which is the next one. */
+int wait_append(struct drv_wait *w, const struct drv_waiter *who, leash_seq seq) _must_check_;
+int wait_retry(struct drv_wait *w, const struct drv_waiter *who, leash_seq seq, enum drv_answer_kind kind) _must_check_;
+void wait_forget(struct drv_wait *w, const void *owner, leash_seq seq);
 /* The lowest, taken out, when it is at or below @seq. False: none. */
-bool wait_take(struct drv_wait *w, leash_seq seq, void **ret_waiter, struct drv_answer *ret_answer);
+bool wait_take(struct drv_wait *w, leash_seq seq, struct drv_waiter *ret_who, struct drv_answer *ret_answer);
 
 /* ---- streams */
 struct drv_stream {

@@ -319,6 +319,7 @@ static void begin_node(struct conn *c, const struct peer_hello *h)
 	if (!l->out && l->address[0])
 		l->retry_ns = c->net->now_ns; /* it is there: no need to wait */
 	conn_become(c, &in_class, l);
+	conn_bulk(c);
 	in_feed(c);
 }
 
@@ -460,6 +461,7 @@ static void on_welcome(struct peer_link *l, struct bytes payload)
 		conn_close(c, ECONNABORTED);
 		return;
 	}
+	conn_bulk(c);
 	l->up = true;
 	l->refused = false;
 	l->pause_ns = NET_REDIAL_MIN_NS;

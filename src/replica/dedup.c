@@ -104,7 +104,7 @@ leash_seq dedup_oldest(const struct dedup *d)
 
 static uint32_t *owner_slot(const struct dedup *d, enum rec_id_kind kind, uint64_t name)
 {
-	uint32_t *link = &d->owner_buckets[hash_64(&name, sizeof name, kind) & d->mask];
+	uint32_t *link = &d->owner_buckets[(name ^ kind) & d->mask]; /* names are random, or hashes */
 
 	while (*link && !(d->owners[*link - 1].name == name && d->owners[*link - 1].kind == kind))
 		link = &d->owners[*link - 1].next;

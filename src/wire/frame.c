@@ -14,8 +14,8 @@ const char *frame_strerror(int frame_error)
 		return "the frame is not complete";
 	case FRAME_E_HEADER:
 		return "the frame's header is damaged";
-	case FRAME_E_FLAGS:
-		return "the frame has unknown flags";
+	case FRAME_E_COVERED:
+		return "the frame is shorter than what its checksum covers";
 	case FRAME_E_TYPE:
 		return "the frame's type is unknown";
 	case FRAME_E_TOO_BIG:
@@ -41,18 +41,18 @@ static uint16_t header_check(const uint8_t *header)
 }
 
 /* The header's first half is the seed: the payload lies in one piece, and the checksum between the two is left out. */
-static uint64_t frame_sum(const uint8_t *header, struct bytes payload)
+static uint64_t frame_sum(const uint8_t *header, struct bytes payload, size_t covered)
 {
 	struct cur c = cur_of(header, FRAME_SUMMED_BYTES);
 
-	return hash_64(payload.p, payload.len, cur_u64le(&c));
+	return hash_64(payload.p, covered ? covered : payload.len, cur_u64le(&c));
 }
 
 int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_frame)
 {
 	struct cur c;
 	uint32_t len;
-	uint8_t type, flags;
+	uint8_t type, covered;
 	uint16_t check;
 	uint64_t sum;
 	struct bytes payload;
@@ -62,13 +62,13 @@ int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_fr
 	c = cur_of(in.p, in.len);
 	len = cur_u32le(&c);
 	type = cur_u8(&c);
-	flags = cur_u8(&c);
+	covered = cur_u8(&c);
 	check = cur_u16le(&c);
 	sum = cur_u64le(&c);
 	if (check != header_check(in.p))
 		return FRAME_E_HEADER;
-	if (flags != 0)
-		return FRAME_E_FLAGS;
+	if (covered > len)
+		return FRAME_E_COVERED;
 	if (type == 0 || type > FRAME_TYPE_MAX)
 		return FRAME_E_TYPE;
 	if (len > payload_bytes_max)
@@ -76,7 +76,7 @@ int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_fr
 	payload = cur_bytes(&c, len);
 	if (!cur_ok(&c))
 		return FRAME_MORE;
-	if (sum != frame_sum(in.p, payload))
+	if (sum != frame_sum(in.p, payload, covered))
 		return FRAME_E_CHECKSUM;
 	*ret_frame = (struct frame){ .type = type, .payload = payload, .bytes = FRAME_HEADER_BYTES + (size_t)len };
 	return 0;
@@ -96,20 +96,31 @@ int frame_open(struct buf *out, size_t payload_bytes_max, struct enc *ret_payloa
 	return 0;
 }
 
-void frame_close(struct buf *out, const struct enc *payload, uint8_t type)
+static void close_frame(struct buf *out, const struct enc *payload, uint8_t type, size_t covered)
 {
 	uint8_t *header = payload->start - FRAME_HEADER_BYTES;
 	struct bytes own = { payload->start, (size_t)(payload->p - payload->start) };
 	struct enc e = enc_of(header, FRAME_HEADER_BYTES);
 
-	must(!payload->bad);
+	must(!payload->bad && covered <= UINT8_MAX && covered <= own.len);
 	must(type >= 1 && type <= FRAME_TYPE_MAX);
 	must(header == out->data + out->end);
 	enc_u32le(&e, (uint32_t)own.len);
 	enc_u8(&e, type);
-	enc_u8(&e, 0);
+	enc_u8(&e, (uint8_t)covered);
 	enc_u16le(&e, header_check(header));
-	enc_u64le(&e, frame_sum(header, own));
+	enc_u64le(&e, frame_sum(header, own, covered));
 	must(enc_len(&e) == FRAME_HEADER_BYTES);
 	buf_commit(out, FRAME_HEADER_BYTES + own.len);
+}
+
+void frame_close(struct buf *out, const struct enc *payload, uint8_t type)
+{
+	close_frame(out, payload, type, 0);
+}
+
+void frame_close_covered(struct buf *out, const struct enc *payload, uint8_t type, size_t covered)
+{
+	must(covered > 0);
+	close_frame(out, payload, type, covered);
 }

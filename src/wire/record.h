@@ -85,8 +85,14 @@ void rec_header_seal(struct rec_header *h, struct leash_chain prev);
 /* True when @h->chain follows from @prev. */
 bool rec_chain_follows(const struct rec_header *h, struct leash_chain prev);
 
+/* Likewise, with the bytes that @h was decoded from. */
+bool rec_bytes_follow(const uint8_t header[REC_HEADER_BYTES], const struct rec_header *h, struct leash_chain prev);
+
 /* Writes the header with its checksum. The chain must have been set (rec_header_seal()). */
 void rec_header_encode(const struct rec_header *h, uint8_t out[REC_HEADER_BYTES]);
+
+/* rec_header_seal() and rec_header_encode() at once. */
+void rec_header_make(struct rec_header *h, struct leash_chain prev, uint8_t out[REC_HEADER_BYTES]);
 
 /* Reads the first REC_HEADER_BYTES of @in, which may go on. 0, or enum rec_error. The chain is not looked at. */
 int rec_header_decode(struct bytes in, struct rec_header *ret_h) _must_check_;

@@ -196,7 +196,7 @@ static leash_seq append(struct bytes body, const struct rec_ident *ident)
 
 static struct peer_result judge(const struct conn *c, const struct peer_submit *m)
 {
-	struct peer_result r = { .token = m->token, .epoch = epoch };
+	struct peer_result r = { .token = m->token, .epoch = epoch, .count = 1 };
 	struct rec_ident ident;
 	struct rec_body b;
 

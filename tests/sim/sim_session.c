@@ -111,7 +111,7 @@ static void on_arrive(struct sim *s, struct timer *t)
 		g->attempts[i] = at;
 		simclient_body(&s->ops[g->ops[i]], &body);
 		waits = node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) },
-			(void *)(uintptr_t)(at + 1), clk_boot_ns());
+			&(struct drv_waiter){ .owner = (void *)(uintptr_t)(at + 1) }, clk_boot_ns());
 		s->attempts[at].waits = waits;
 		buf_deinit(&body);
 		if (i >= g->n || g->attempts[i] != at)

@@ -128,7 +128,8 @@ START_TEST(frame_hostile_headers)
 		{ "\3\0\0\0\0\0", FRAME_E_TYPE },
 		{ "\3\0\0\0\100\0", FRAME_E_TYPE },
 		{ "\3\0\0\0\377\0", FRAME_E_TYPE },
-		{ "\3\0\0\0\5\1", FRAME_E_FLAGS },
+		{ "\3\0\0\0\5\4", FRAME_E_COVERED },
+		{ "\3\0\0\0\5\3", FRAME_E_CHECKSUM }, /* the same bytes, but another header */
 		{ "\145\0\0\0\5\0", FRAME_E_TOO_BIG },
 		{ "\377\377\377\377\5\0", FRAME_E_TOO_BIG },
 		{ "\144\0\0\0\5\0", FRAME_MORE },
@@ -143,6 +144,26 @@ START_TEST(frame_hostile_headers)
 		recheck(buf_head(&out));
 		ck_assert_int_eq(frame_next(all_of(&out), 100, &f), cases[i].result);
 	}
+}
+END_TEST
+
+START_TEST(what_is_not_covered_is_not_looked_at)
+{
+	_cleanup_(buf_deinit) struct buf out = BUF_NULL;
+	struct frame f;
+	struct enc e;
+
+	ck_assert_int_eq(frame_open(&out, 8, &e), 0);
+	enc_bytes(&e, "headbody", 8);
+	frame_close_covered(&out, &e, 5, 4);
+	ck_assert_uint_eq(buf_head(&out)[5], 4);
+	for (size_t i = 16; i < buf_len(&out); i++) {
+		buf_head(&out)[i] ^= 1;
+		ck_assert_int_eq(frame_next(all_of(&out), 100, &f), i < 20 ? FRAME_E_CHECKSUM : 0);
+		buf_head(&out)[i] ^= 1;
+	}
+	ck_assert_int_eq(frame_next(all_of(&out), 100, &f), 0);
+	ck_assert_uint_eq(f.payload.len, 8);
 }
 END_TEST
 
@@ -183,6 +204,7 @@ int main(void)
 	tcase_add_test(t, frame_cut_anywhere_needs_more);
 	tcase_add_test(t, frame_flipped_bits_are_found_at_once);
 	tcase_add_test(t, frame_hostile_headers);
+	tcase_add_test(t, what_is_not_covered_is_not_looked_at);
 	tcase_add_test(t, frame_bounds);
 	tcase_add_test(t, every_error_has_a_sentence);
 	srunner_run_all(sr, CK_NORMAL);

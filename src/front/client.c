@@ -367,6 +367,8 @@ static bool out_full(const struct front_client *c)
 /* A blocking command of a client that is gone has nobody to wait for. */
 static void step_queries(struct front_client *c)
 {
+	if (c->n_reads == 0) /* no operation has a query that goes on */
+		return;
 	for (struct op *op = c->head, *next; op; op = next) {
 		next = op->next;
 		if (op->done || !op->query)

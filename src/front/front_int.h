@@ -33,6 +33,7 @@ struct waiter {
 struct front_engine {
 	struct front *front;
 	char name[LEASH_NAME_MAX + 1];
+	size_t name_bytes;
 	void *backend;
 	leash_seq commit;
 	uint32_t n_replicas;

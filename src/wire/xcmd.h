@@ -110,7 +110,7 @@ void xcmd_reply_command(struct resp_out *o, const struct bytes *argv, uint32_t a
 /* The answer to CLIENT HELP, CONFIG HELP, XINFO HELP, COMMAND HELP. */
 void xcmd_reply_help(struct resp_out *o, const struct xcmd_info *info);
 
-/* True when @arg is @word, whatever their case. */
+/* True when @arg is @word, which is in lower case, whatever the case of @arg. */
 bool xcmd_is(struct bytes arg, const char *word);
 
 /* ---------------------------------------------------------------------------------------------------- entry ids */

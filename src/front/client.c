@@ -324,14 +324,15 @@ static bool parse(struct front_client *c)
 		c->closing = true;
 		return false;
 	}
-	if (speaks_http(c->held.argv[0])) {
-		cut_off(c);
-		return false;
-	}
 	c->front->stats.commands++;
 	c->muted = c->reply_off || c->skip_next;
 	c->skip_next = false;
-	if (xcmd_lookup(c->held.argv, c->held.argc, &c->held_info, &err)) {
+	if (!xcmd_calls(c->held.argv, c->held.argc, c->held_info) &&
+		xcmd_lookup(c->held.argv, c->held.argc, &c->held_info, &err)) {
+		if (speaks_http(c->held.argv[0])) {
+			cut_off(c);
+			return false;
+		}
 		client_error(c, err.text);
 		buf_consume(&c->in, c->held.bytes);
 		return true;

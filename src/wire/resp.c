@@ -7,7 +7,7 @@
 
 #define RESP_ARGS_KEEP   1024 /* larger arrays are given back after the command */
 #define RESP_ARGS_MIN    16   /* room that they have at least */
-#define RESP_DIGITS_MAX  7    /* of a count or a length in the usual case */
+#define RESP_USUAL_MAX   10000000 /* counts and lengths from here on are none of the usual case */
 
 void resp_parser_init(struct resp_parser *p, struct resp_limits limits)
 {
@@ -347,15 +347,16 @@ static int complete(struct resp_parser *p, struct buf *in, struct resp_command *
 /* @type, a number of few digits, CRLF. Behind it, or NULL: it is something else, or not all of it is there. */
 static const uint8_t *usual_number(const uint8_t *s, const uint8_t *end, char type, uint32_t *ret_v)
 {
-	const uint8_t *digits = s + 1, *most;
-	uint32_t v = 0;
+	uint32_t v, digit;
 
-	if (s == end || *s != (uint8_t)type)
+	if (end - s < 4 || s[0] != (uint8_t)type || (v = (uint32_t)s[1] - '0') > 9)
 		return NULL;
-	most = MIN2(end, digits + RESP_DIGITS_MAX);
-	for (s = digits; s < most && (uint8_t)(*s - '0') <= 9; s++)
-		v = 10 * v + (uint8_t)(*s - '0');
-	if (s == digits || (*digits == '0' && s - digits > 1) || end - s < 2 || s[0] != '\r' || s[1] != '\n')
+	for (s += 2; (digit = (uint32_t)*s - '0') <= 9; s++) {
+		if (v == 0 || v >= RESP_USUAL_MAX / 10 || end - s < 3)
+			return NULL;
+		v = 10 * v + digit;
+	}
+	if (s[0] != '\r' || s[1] != '\n')
 		return NULL;
 	*ret_v = v;
 	return s + 2;

@@ -104,6 +104,9 @@ const struct xcmd_info *xcmd_table(size_t *ret_n);
 int xcmd_lookup(const struct bytes *argv, uint32_t argc, const struct xcmd_info **ret_info, struct xcmd_err *err)
 	_must_check_;
 
+/* True: xcmd_lookup() would find @info. False: it has to look. For @info that it found for the command before. */
+bool xcmd_calls(const struct bytes *argv, uint32_t argc, const struct xcmd_info *info);
+
 /* The whole answer to COMMAND and each of its subcommands. */
 void xcmd_reply_command(struct resp_out *o, const struct bytes *argv, uint32_t argc, const struct xcmd_info *info);
 

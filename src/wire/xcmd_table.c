@@ -163,6 +163,13 @@ static int fail_unknown_sub(const struct xcmd_info *parent, struct bytes name, s
 		(const char *)name.p, upper);
 }
 
+bool xcmd_calls(const struct bytes *argv, uint32_t argc, const struct xcmd_info *info)
+{
+	if ((uintptr_t)info - (uintptr_t)commands >= sizeof commands || (info->flags & XCMD_F_CONTAINER))
+		return false; /* NULL, or it has or is a subcommand */
+	return xcmd_is(argv[0], info->name) && arity_fits(info, argc);
+}
+
 int xcmd_lookup(const struct bytes *argv, uint32_t argc, const struct xcmd_info **ret_info, struct xcmd_err *err)
 {
 	const struct xcmd_info *c, *sub;

@@ -21,6 +21,7 @@ class Context:
         self.about.update(pin=str(self.pin), runs=args.runs, seconds=args.seconds, command=" ".join(sys.argv))
         self.tests = []
         self.kept = {}
+        args.log_sizes = [load.size_parse(p) for p in args.log_sizes.split(",")]
         if args.payloads:
             args.payloads = [load.size_parse(p) for p in args.payloads.split(",")]
         if not os.access(os.path.join(self.builddir, "leash-noded"), os.X_OK):

@@ -3,8 +3,14 @@
 import sys
 
 import append
+import book
+import catchup
 import goals
+import memory
 import peers
+import readers
+import slow
+import startup
 import systems
 
 
@@ -42,8 +48,23 @@ def appends(ctx):
     return cells
 
 
+def told(module):
+    """A module that measures and tells."""
+    def function(ctx):
+        found = module.measure(ctx)
+        module.tell(found)
+        return found
+    return function
+
+
 ALL = [
     ("append", "rate and latency of appends, through the gateway and direct, peers and the floor beside them", appends),
+    ("readers", "how old records are when blocking readers get them", told(readers)),
+    ("slow", "producers beside readers that stopped and a secondary that is slow", told(slow)),
+    ("catchup", "how fast a node that was away catches up", told(catchup)),
+    ("startup", "how long a node takes to start with a large log (--log-sizes)", told(startup)),
+    ("memory", "of gateway and nodes, with idle clients and with a log", told(memory)),
+    ("book", "the gateway's address book, against locks", told(book)),
 ]
 
 

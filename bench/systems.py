@@ -23,8 +23,18 @@ NODE = {
 WARMUP_S = 0.5
 
 
+def bench_argv(ctx, target, shape, seconds=None, warmup_s=WARMUP_S, **options):
+    """leash bench at HOST:PORT; count=1000 is --count=1000, ids=True is --ids."""
+    argv = [os.path.join(ctx.builddir, "leash"), "bench", "--yes", "--json", "--gateway", target, "--connections",
+            str(shape.connections), "--depth", str(shape.depth), "--payload", str(shape.payload), "--warmup",
+            "%dms" % (warmup_s * 1000)]
+    if seconds:
+        argv += ["--seconds", "%dms" % (seconds * 1000)]
+    return argv + ["--" + k if v is True else "--%s=%s" % (k, v) for k, v in options.items()]
+
+
 class System:
-    """`ctx`: bench/run's context. `server_kinds`: those of cpu that make up "server CPU"."""
+    """`ctx`: bench/run's context."""
 
     name = None
     durable = True  # three nodes have a record on disk when it is acknowledged
@@ -80,12 +90,14 @@ class System:
 class LeashServers:
     """etcd, nodes and gateways of the tree that was built; others of this file share one."""
 
-    def __init__(self, ctx, nodes=3, gateways=2, **options):
+    def __init__(self, ctx, nodes=3, gateways=2, gateway=None, make_node=leashtest.Node, **options):
         self.test = ctx.new_test()
-        settings = dict(NODE, min_insync=str(min(2, nodes)), **options)
-        self.cluster = cluster.Cluster(self.test, nodes, gateway=False, **settings)
+        settings = dict(NODE, min_insync=str(min(2, nodes)))
+        settings.update(options)
+        self.cluster = cluster.Cluster(self.test, nodes, gateway=False, node=make_node, **settings)
         self.etcd, self.nodes = self.cluster.etcd, self.cluster.nodes
-        self.gateways = [cluster.Gateway(self.test, self.etcd, name="gw%d" % i, log_level="info") for i in range(gateways)]
+        self.gateways = [cluster.Gateway(self.test, self.etcd, name="gw%d" % i, log_level="info", **gateway or {})
+                         for i in range(gateways)]
         self.primary = self.cluster.wait_primary()
         for p in self.test.processes:
             ctx.pin.server(p.popen.pid)
@@ -94,6 +106,21 @@ class LeashServers:
         """The number of the last record."""
         with self.primary.client() as c:
             return leashtest.pairs(c.call("XINFO", "STREAM", "engine"))["entries-added"]
+
+    def gateway_address(self, i=0):
+        return "127.0.0.1:%d" % self.gateways[i].port
+
+    def fill(self, ctx, n_bytes, payload):
+        """Appends until the log has about so many bytes. All records have ids, so that a table of ids is full."""
+        while self.log_bytes(self.primary) < n_bytes:
+            missing = n_bytes - self.log_bytes(self.primary)
+            ctx.progress("filling the log: %s to go" % load.size_text(missing >> 20 << 20))
+            load.run([bench_argv(ctx, self.primary.address, load.Shape(50, 16, payload), warmup_s=0, ids=True,
+                                 count=max(1000, min(missing, 256 << 20) // (payload + 150)))], ctx.pin, 600)
+
+    @staticmethod
+    def log_bytes(node):
+        return node.status()["log"]["bytes"]
 
     def secondaries(self):
         return [n for n in self.nodes if n is not self.primary]
@@ -126,14 +153,12 @@ class Leash(System):
     def targets(self):
         if not self.gateways:
             return [self.servers.primary.address]
-        return ["127.0.0.1:%d" % g.port for g in self.servers.gateways[:self.gateways]]
+        return [self.servers.gateway_address(i) for i in range(self.gateways)]
 
     def commands(self, shape, seconds):
         targets = self.targets()
-        return [[os.path.join(self.ctx.builddir, "leash"), "bench", "--yes", "--json", "--gateway", target,
-                 "--connections", str(max(1, shape.connections // len(targets))), "--depth", str(shape.depth),
-                 "--payload", str(shape.payload), "--seconds", "%dms" % (seconds * 1000),
-                 "--warmup", "%dms" % (WARMUP_S * 1000)] for target in targets]
+        each = shape._replace(connections=max(1, shape.connections // len(targets)))
+        return [bench_argv(self.ctx, target, each, seconds) for target in targets]
 
 
 class LeashGateway(Leash):

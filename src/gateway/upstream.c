@@ -91,11 +91,10 @@ static void on_result(void *ctx, const struct peer_result *r)
 {
 	struct node_link *n = ctx;
 	struct upstream *u = n->up;
-	uint64_t now_ns = clk_boot_ns();
 
 	if (r->status == PEER_ST_NOT_PRIMARY)
-		n->denied_until_ns = now_ns + DENIED_NS;
-	pipe_result(u->pipe, link_conn(n->link), r, now_ns);
+		n->denied_until_ns = u->env->now_ns + DENIED_NS;
+	pipe_result(u->pipe, link_conn(n->link), r, u->env->now_ns);
 	touch(u);
 }
 
@@ -313,6 +312,8 @@ static void on_submit(void *ctx, uint64_t token, struct bytes body)
 	/* Without memory for it, the connection is of no use; what was sent or not is found out on the next. */
 	if (peer_submit_encode(link_out(u->primary->link), &m) < 0)
 		link_reset(u->primary->link);
+	else
+		link_filled(u->primary->link);
 }
 
 static void on_answer(void *ctx _unused_, void *waiter, enum peer_status_code status, leash_seq seq)
@@ -354,7 +355,7 @@ void upstream_append(struct upstream *u, struct front_op *op, const struct rec_b
 		return;
 	}
 	op->backend = token_pack(token);
-	atomic_fetch_add_explicit(&book_slot_counters(u->slot)->appends, 1, memory_order_relaxed);
+	u->appends++;
 	touch(u);
 }
 
@@ -398,6 +399,7 @@ static void count(struct upstream *u)
 	struct pipe_stats s;
 
 	pipe_get_stats(u->pipe, &s);
+	count_up(&c->appends, 0, TAKE(u->appends));
 	count_up(&c->replays, u->counted.replays, s.replays);
 	count_up(&c->dedup_hits, u->counted.dedup_hits, s.dedup_hits);
 	count_up(&c->in_doubt, u->counted.in_doubt, s.in_doubt);

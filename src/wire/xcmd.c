@@ -1,9 +1,9 @@
 #include "wire/xcmd_int.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <strings.h>
+
+#include "base/decimal.h"
 
 #define XCMD_ID_BYTES_MAX 127
 #define ERR_ID            "ERR Invalid stream ID specified as stream command argument"
@@ -18,9 +18,25 @@ int xcmd_fail(struct xcmd_err *err, const char *fmt, ...)
 	return XCMD_E;
 }
 
+static uint8_t lower(uint8_t c)
+{
+	return c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
+}
+
+int xcmd_compare(struct bytes arg, const char *word)
+{
+	for (size_t i = 0; i < arg.len; i++) {
+		int d = lower(arg.p[i]) - (uint8_t)word[i];
+
+		if (d != 0 || word[i] == '\0')
+			return d != 0 ? d : 1;
+	}
+	return word[arg.len] == '\0' ? 0 : -1;
+}
+
 bool xcmd_is(struct bytes arg, const char *word)
 {
-	return arg.len == strlen(word) && strncasecmp((const char *)arg.p, word, arg.len) == 0;
+	return xcmd_compare(arg, word) == 0;
 }
 
 static bool is_char(struct bytes arg, char c)
@@ -30,7 +46,10 @@ static bool is_char(struct bytes arg, char c)
 
 size_t xcmd_id_format(leash_seq seq, char text[XCMD_ID_TEXT])
 {
-	return (size_t)snprintf(text, XCMD_ID_TEXT, "%" PRIu64 "-0", seq);
+	size_t n = decimal_u64(seq, text);
+
+	memcpy(text + n, "-0", sizeof "-0");
+	return n + 2;
 }
 
 /* ---------------------------------------------------------------------------------------------------- entry ids */

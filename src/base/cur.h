@@ -7,6 +7,8 @@
 #ifndef LEASH_BASE_CUR_H
 #define LEASH_BASE_CUR_H
 
+#include <endian.h>
+
 #include "base/util.h"
 
 struct bytes {
@@ -41,14 +43,15 @@ static inline const uint8_t *cur_take(struct cur *c, size_t n)
 	return p;
 }
 
+/* Copied as a whole and then turned: a loop over the bytes stays one, and codecs are most of what a record costs. */
 static inline uint64_t cur_uint_le(struct cur *c, size_t n)
 {
 	const uint8_t *p = cur_take(c, n);
 	uint64_t v = 0;
 
-	for (size_t i = 0; p && i < n; i++)
-		v |= (uint64_t)p[i] << (8 * i);
-	return v;
+	if (p)
+		memcpy(&v, p, n);
+	return le64toh(v);
 }
 
 static inline uint8_t cur_u8(struct cur *c) { return (uint8_t)cur_uint_le(c, 1); }
@@ -94,11 +97,9 @@ static inline void enc_bytes(struct enc *e, const void *p, size_t n)
 
 static inline void enc_uint_le(struct enc *e, uint64_t v, size_t n)
 {
-	uint8_t b[8];
+	const uint64_t le = htole64(v);
 
-	for (size_t i = 0; i < n; i++)
-		b[i] = (uint8_t)(v >> (8 * i));
-	enc_bytes(e, b, n);
+	enc_bytes(e, &le, n);
 }
 
 static inline void enc_u8(struct enc *e, uint8_t v) { enc_uint_le(e, v, 1); }

@@ -21,7 +21,7 @@
  *                            alternately)
  *     <first seq>.seg        segments: a header page, then records back to back, zero behind the last (rlog_seg.h)
  *     <first seq>.dig        digest of a finished segment: one struct rep_rec identity per record, own hash (rlog_dig.h)
- *     spare                  the next segment, zeroed ahead of use
+ *     spare                  the next segment, made ahead of use
  *     reserve                space kept for a full disk
  *     cut/<seq>-<epoch>-<n>.cut  what R6 cut off, kept: records (header, body) back to back
  *     damaged/<seq>-<n>/     evidence of damage, kept
@@ -145,8 +145,10 @@ struct rlog_rec {
 int rlog_append(struct rlog *l, const struct rlog_rec *recs, size_t n, size_t *ret_n) _must_check_;
 
 /*
- * Makes the next segment ahead of use: zeroes and syncs up to @bytes_max more of it. To be called by the log thread
- * between its groups while *ret_ready is false; without it the append that meets the end of a segment does it all.
+ * Makes the next segment ahead of use: sets its room aside, zeroes and syncs up to @bytes_max more of it (0: the room is
+ * enough). To be called by the log thread when it has nothing else to do while *ret_ready is false. What is not zeroed
+ * when the segment is needed stays so: each sync into it then also writes that these blocks are in use, and takes about
+ * twice as long. Where room cannot be set aside without zeroing, the append that meets the end of a segment zeroes it.
  * 0; RLOG_E_FULL: no room, the reserve is spent; -EIO is final.
  */
 int rlog_prepare(struct rlog *l, uint64_t bytes_max, bool *ret_ready) _must_check_;

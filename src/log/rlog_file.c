@@ -4,9 +4,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define ZERO_BYTES (64 * 1024)
+#define ZERO_BYTES (256 * 1024)
+#define COPY_BYTES (64 * 1024)
 
-static const uint8_t zeroes[ZERO_BYTES];
+static uint8_t zeroes[ZERO_BYTES] __attribute__((aligned(RLOG_DIRECT_ALIGN))); /* never written: not const, so that it takes no room */
 
 void rlog_file_close(struct rlog_file *f)
 {
@@ -144,12 +145,12 @@ int rlog_file_put(const struct rlog_ops *ops, const char *dir, const char *name,
 
 static int copy_bytes(const struct rlog_file *in, const struct rlog_file *out, uint64_t bytes)
 {
-	_cleanup_(freep) uint8_t *chunk = malloc(ZERO_BYTES);
+	_cleanup_(freep) uint8_t *chunk = malloc(COPY_BYTES);
 
 	if (!chunk)
 		return -ENOMEM;
-	for (uint64_t at = 0; at < bytes; at += ZERO_BYTES) {
-		size_t n = (size_t)MIN2(bytes - at, (uint64_t)ZERO_BYTES), got = 0;
+	for (uint64_t at = 0; at < bytes; at += COPY_BYTES) {
+		size_t n = (size_t)MIN2(bytes - at, (uint64_t)COPY_BYTES), got = 0;
 		int r = in->ops->pread(in->ops->ctx, in->fd, chunk, n, at, &got);
 
 		if (r == -EIO)

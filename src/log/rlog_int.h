@@ -28,11 +28,12 @@ struct rlog_seg {
 	uint64_t prev_log_time_ns, last_log_time_ns, last_real_time_ns;
 };
 
-/* The next segment, zeroed ahead of use under the name "spare". */
+/* The next segment, made ahead of use under the name "spare". Zeroes are written past the page cache where that can be:
+ * nobody reads them. */
 struct rlog_spare {
-	struct rlog_file file;
-	uint64_t zeroed_bytes; /* and synced */
-	bool ready;
+	struct rlog_file file, direct; /* direct: none where the file system has no such writes, and when all is zeroed */
+	uint64_t zeroed_bytes;         /* and synced */
+	bool allocated;                /* it has its room on disk: good enough for a segment */
 };
 
 struct rlog {

@@ -179,7 +179,7 @@ int rlog_open(const struct rlog_conf *conf, const struct rlog_ops *ops, const ch
 		return -ENOMEM;
 	l->ops = ops;
 	l->lock_fd = -1;
-	l->mark_file = l->active = l->spare.file = (struct rlog_file)RLOG_FILE_NULL;
+	l->mark_file = l->active = l->spare.file = l->spare.direct = (struct rlog_file)RLOG_FILE_NULL;
 	if (!name_valid(engine) || !name_valid(node))
 		return -EINVAL;
 	r = conf_take(l, conf);

@@ -17,9 +17,9 @@
 #define RLOG_OPEN_READ   0x00 /* read only */
 #define RLOG_OPEN_WRITE  0x01 /* read and write */
 #define RLOG_OPEN_CREATE 0x02 /* with WRITE: make the file when absent, make it empty when there */
-#define RLOG_OPEN_DIRECT 0x04 /* with READ: past the page cache; -EINVAL when the file system cannot */
+#define RLOG_OPEN_DIRECT 0x04 /* past the page cache; -EINVAL, also of a write, when the file system cannot */
 
-#define RLOG_DIRECT_ALIGN 4096 /* of buffer, offset and length of a read from a RLOG_OPEN_DIRECT descriptor */
+#define RLOG_DIRECT_ALIGN 4096 /* of buffer, offset and length of what goes through a RLOG_OPEN_DIRECT descriptor */
 
 struct rlog_ops {
 	void *ctx; /* first argument of all */

@@ -1,10 +1,10 @@
 /*
  * Appending: one vectored write per segment, one sync per group.
  *
- * When the next record does not fit, in this order: the next segment is made ready (zeroed, synced, unless
- * rlog_prepare() has done so), the active one is synced, its digest written, and the next one gets its header page,
- * is synced and renamed to its place. So a full disk is found before anything has changed, and a segment with a
- * successor is durable as a whole.
+ * When the next record does not fit, in this order: the next segment gets its room on disk (unless rlog_prepare() has
+ * seen to it, and has zeroed it as far as there was time), the active one is synced, its digest written, and the next
+ * one gets its header page, is synced and renamed to its place. So a full disk is found before anything has changed,
+ * and a segment with a successor is durable as a whole.
  *
  * Ways to fail: no space -> the reserve goes, the caller gets RLOG_E_FULL, the log is as before. Anything else -> the
  * log is latched.
@@ -13,7 +13,8 @@
 
 #include <errno.h>
 
-#define APPEND_CHUNK 1024 /* records of one system call */
+#define APPEND_IOV   1024                  /* vectors of one system call: IOV_MAX of Linux */
+#define APPEND_CHUNK ((APPEND_IOV - 1) / 3) /* records of it */
 
 int rlog_latch(struct rlog *l, int r)
 {
@@ -78,45 +79,62 @@ int rlog_reserve_fill(struct rlog *l)
 
 /* ---------------------------------------------------------------------------------------------- the next segment */
 
+static const struct rlog_spare no_spare = { .file = RLOG_FILE_NULL, .direct = RLOG_FILE_NULL };
+
 void rlog_spare_close(struct rlog *l)
 {
 	rlog_file_close(&l->spare.file);
-	l->spare = (struct rlog_spare){ .file = RLOG_FILE_NULL };
+	rlog_file_close(&l->spare.direct);
+	l->spare = no_spare;
 }
 
 static int spare_begin(struct rlog *l)
 {
-	int r = rlog_file_open(l->ops, l->conf.dir, "spare", RLOG_OPEN_WRITE | RLOG_OPEN_CREATE, &l->spare.file);
+	struct rlog_spare *s = &l->spare;
+	int r = rlog_file_open(l->ops, l->conf.dir, "spare", RLOG_OPEN_WRITE | RLOG_OPEN_CREATE, &s->file);
 
-	if (r < 0)
+	if (r == 0)
+		r = rlog_file_open(l->ops, l->conf.dir, "spare", RLOG_OPEN_WRITE | RLOG_OPEN_DIRECT, &s->direct);
+	if (r < 0 && r != -EINVAL)
 		return r;
-	r = l->ops->allocate(l->ops->ctx, l->spare.file.fd, l->conf.segment_bytes);
+	r = l->ops->allocate(l->ops->ctx, s->file.fd, l->conf.segment_bytes);
 	if (r < 0 && r != -EOPNOTSUPP)
 		return r;
+	s->allocated = r == 0;
 	return l->ops->sync_dir(l->ops->ctx, l->conf.dir);
 }
 
-/* Zeroes up to @bytes_max more of the spare and syncs them. */
+static int spare_zero(struct rlog_spare *s, uint64_t from, uint64_t to)
+{
+	int r = s->direct.fd >= 0 ? rlog_file_zero(&s->direct, from, to) : -EINVAL;
+
+	if (r != -EINVAL)
+		return r;
+	rlog_file_close(&s->direct);
+	return rlog_file_zero(&s->file, from, to);
+}
+
+/* Zeroes up to @bytes_max more of the spare and syncs them; 0: only what it takes that it has its room. */
 static int spare_step(struct rlog *l, uint64_t bytes_max)
 {
 	struct rlog_spare *s = &l->spare;
 	uint64_t to = l->conf.segment_bytes;
-	int r = 0;
+	int r = s->file.fd < 0 ? spare_begin(l) : 0;
 
-	if (s->ready)
-		return 0;
-	if (s->file.fd < 0)
-		r = spare_begin(l);
-	if (to - s->zeroed_bytes > bytes_max)
+	if (r < 0 || s->zeroed_bytes == to || (bytes_max == 0 && s->allocated))
+		return r;
+	if (bytes_max > 0 && to - s->zeroed_bytes > bytes_max)
 		to = s->zeroed_bytes + bytes_max;
-	if (r == 0)
-		r = rlog_file_zero(&s->file, s->zeroed_bytes, to);
+	r = spare_zero(s, s->zeroed_bytes, to);
 	if (r == 0)
 		r = l->ops->fdatasync(l->ops->ctx, s->file.fd);
 	if (r < 0)
 		return r;
 	s->zeroed_bytes = to;
-	s->ready = to == l->conf.segment_bytes;
+	if (to == l->conf.segment_bytes) {
+		s->allocated = true;
+		rlog_file_close(&s->direct);
+	}
 	return 0;
 }
 
@@ -135,7 +153,7 @@ static int spare_full(struct rlog *l)
 
 int rlog_spare_make(struct rlog *l)
 {
-	int r = spare_step(l, l->conf.segment_bytes);
+	int r = spare_step(l, 0);
 
 	return rlog_is_full(r) ? spare_full(l) : r;
 }
@@ -146,14 +164,14 @@ int rlog_prepare(struct rlog *l, uint64_t bytes_max, bool *ret_ready)
 
 	if (l->failed)
 		return -EIO;
-	if (!l->spare.ready && l->reserve_spent && l->conf.reserve_bytes > 0)
+	if (!l->spare.allocated && l->reserve_spent && l->conf.reserve_bytes > 0)
 		return RLOG_E_FULL;
 	r = spare_step(l, bytes_max);
 	if (rlog_is_full(r))
 		return spare_full(l);
 	if (r < 0)
 		return rlog_latch(l, r);
-	*ret_ready = l->spare.ready;
+	*ret_ready = l->spare.zeroed_bytes == l->conf.segment_bytes;
 	return 0;
 }
 
@@ -174,7 +192,7 @@ int rlog_seg_create(struct rlog *l, leash_seq first, struct leash_chain base, le
 	char name[RLOG_NAME_BYTES];
 	int r;
 
-	must(l->spare.ready);
+	must(l->spare.allocated);
 	memcpy(h.engine, l->meta.engine, sizeof h.engine);
 	memcpy(h.node, l->meta.node, sizeof h.node);
 	rlog_seg_header_encode(&h, page);
@@ -196,7 +214,8 @@ int rlog_seg_create(struct rlog *l, leash_seq first, struct leash_chain base, le
 		return r;
 	rlog_file_close(&l->active);
 	l->active = l->spare.file;
-	l->spare = (struct rlog_spare){ .file = RLOG_FILE_NULL };
+	l->spare.file = (struct rlog_file)RLOG_FILE_NULL;
+	rlog_spare_close(l);
 	buf_deinit(&l->entries);
 	return 0;
 }
@@ -207,11 +226,10 @@ static int seg_roll(struct rlog *l)
 	struct rlog_seg none = { .first = 1, .last = 0 };
 	const struct rlog_seg *seg = rlog_active(l) ? rlog_active(l) : &none;
 	bool ready;
-	int r = rlog_prepare(l, l->conf.segment_bytes, &ready);
+	int r = rlog_prepare(l, 0, &ready); /* what idle time has not zeroed stays as it is: that costs a longer sync, not a stop */
 
 	if (r != 0)
 		return r;
-	must(ready);
 	r = rlog_sync(l);
 	if (r < 0)
 		return r;
@@ -278,7 +296,7 @@ static int append_reserve(struct rlog *l, const struct rlog_rec *recs, size_t n)
 	if (!l->frames)
 		l->frames = malloc((size_t)APPEND_CHUNK * RLOG_FRAME_BYTES);
 	if (!l->iov)
-		l->iov = calloc((size_t)APPEND_CHUNK * 3, sizeof *l->iov);
+		l->iov = calloc(APPEND_IOV, sizeof *l->iov);
 	if (!l->frames || !l->iov || !buf_reserve(&l->entries, n * RLOG_DIG_ENTRY))
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
@@ -288,18 +306,37 @@ static int append_reserve(struct rlog *l, const struct rlog_rec *recs, size_t n)
 	return rlog_history_room(l, changes);
 }
 
-static void append_vectors(struct rlog *l, const struct rlog_rec *recs, size_t n)
+/* Zeroes to the end of the page, which are there already: a page that the cache does not have is not read for its end. */
+static struct iovec append_pad(const struct rlog *l, uint64_t bytes)
+{
+	static uint8_t zeroes[RLOG_DIRECT_ALIGN];
+	uint64_t end = rlog_active(l)->used_bytes + bytes;
+	uint64_t pad = (RLOG_DIRECT_ALIGN - end % RLOG_DIRECT_ALIGN) % RLOG_DIRECT_ALIGN;
+
+	return (struct iovec){ zeroes, (size_t)MIN2(pad, rlog_active(l)->bytes - end) };
+}
+
+/* The vectors of @n records, which are @bytes long. */
+static size_t append_vectors(struct rlog *l, const struct rlog_rec *recs, size_t n, uint64_t bytes)
 {
 	uint64_t nonce = rlog_active(l)->nonce;
+	struct iovec *v = l->iov;
 
 	for (size_t i = 0; i < n; i++) {
+		const struct rlog_rec *rec = &recs[i];
 		uint8_t *frame = l->frames + i * RLOG_FRAME_BYTES;
 
-		rlog_frame_encode(frame, l->durable, recs[i].h.seq, recs[i].header, nonce);
-		l->iov[3 * i] = (struct iovec){ frame, RLOG_FRAME_BYTES };
-		l->iov[3 * i + 1] = (struct iovec){ (void *)(uintptr_t)recs[i].header, REC_HEADER_BYTES };
-		l->iov[3 * i + 2] = (struct iovec){ (void *)(uintptr_t)recs[i].body.p, recs[i].body.len };
+		rlog_frame_encode(frame, l->durable, rec->h.seq, rec->header, nonce);
+		*v++ = (struct iovec){ frame, RLOG_FRAME_BYTES };
+		*v++ = (struct iovec){ (void *)(uintptr_t)rec->header, REC_HEADER_BYTES };
+		if (rec->body.p == rec->header + REC_HEADER_BYTES)
+			v[-1].iov_len += rec->body.len;
+		else
+			*v++ = (struct iovec){ (void *)(uintptr_t)rec->body.p, rec->body.len };
 	}
+	*v = append_pad(l, bytes);
+	v += v->iov_len > 0;
+	return (size_t)(v - l->iov);
 }
 
 /* Takes @n written records into the tables. Memory is there. */
@@ -343,11 +380,12 @@ static int append_undo(struct rlog *l, uint64_t bytes)
 static int append_write(struct rlog *l, const struct rlog_rec *recs, size_t n, uint64_t bytes)
 {
 	int r = append_reserve(l, recs, n);
+	size_t n_iov;
 
 	if (r < 0)
 		return r;
-	append_vectors(l, recs, n);
-	r = l->ops->pwritev(l->ops->ctx, l->active.fd, l->iov, 3 * n, rlog_active(l)->used_bytes);
+	n_iov = append_vectors(l, recs, n, bytes);
+	r = l->ops->pwritev(l->ops->ctx, l->active.fd, l->iov, n_iov, rlog_active(l)->used_bytes);
 	if (rlog_is_full(r))
 		return append_undo(l, bytes);
 	if (r < 0)

@@ -21,7 +21,7 @@
 #define LT_SCRUB_REST_BYTES (UINT64_C(4) << 30) /* between two passes: as long as reading so much takes */
 #define LT_DAMAGE_MAX    64                     /* stretches; of more the lowest are remembered */
 #define LT_RETAIN_SEGMENTS 16                  /* removed at once: that must be over long before the disk seems to hang */
-#define LT_PREPARE_BYTES (1u << 20)            /* of the next segment, between two groups */
+#define LT_PREPARE_BYTES (1u << 18)            /* of the next segment, when nothing waits: what comes meanwhile waits for it */
 
 enum lt_cmd_kind { LT_APPEND, LT_TRUNCATE, LT_RESET, LT_META, LT_SET_ASIDE, LT_RETAIN, LT_REBUILD, LT_REFRESH };
 
@@ -79,7 +79,7 @@ struct lt_writer {
 	struct rlog *log;
 	struct rlog_meta meta;
 	bool failed, full;
-	bool spare_ready, spare_full;
+	bool spare_full;
 	leash_seq marked;
 	uint64_t marked_ns, again_ns, reserve_ns;
 	uint64_t last_append_ns;      /* boottime at which the newest record was appended, or the log opened */

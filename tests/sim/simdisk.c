@@ -420,8 +420,12 @@ static int sim_pwritev(void *ctx, int fd, const struct iovec *iov, size_t n_iov,
 	size_t total = 0, limit;
 
 	must(f->write);
-	for (size_t k = 0; k < n_iov; k++)
+	for (size_t k = 0; k < n_iov; k++) {
+		if (f->direct && (offset % RLOG_DIRECT_ALIGN || iov[k].iov_len % RLOG_DIRECT_ALIGN ||
+			(uintptr_t)iov[k].iov_base % RLOG_DIRECT_ALIGN))
+			return -EINVAL;
 		total += iov[k].iov_len;
+	}
 	if (r == 0 && d->capacity && offset + total > f->inode->size &&
 		simdisk_used(d) + (offset + total - f->inode->size) > d->capacity)
 		r = -ENOSPC;

@@ -64,7 +64,7 @@ struct rlog {
 	leash_seq torn_from;
 	bool created;
 
-	uint8_t *frames;        /* of one write */
+	uint8_t *stage;         /* of one write */
 	struct iovec *iov;
 };
 

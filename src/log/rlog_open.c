@@ -221,7 +221,7 @@ void rlog_close(struct rlog *l)
 	free(l->segs);
 	free(l->history);
 	free(l->damage);
-	free(l->frames);
+	free(l->stage);
 	free(l->iov);
 	free((char *)(uintptr_t)l->conf.dir);
 	free(l);

@@ -106,6 +106,36 @@ START_TEST(what_is_appended_is_read_again)
 }
 END_TEST
 
+/* One append of more than goes out with one system call, however it is counted: bytes copied, vectors, room left. */
+START_TEST(small_and_large_records_of_one_append)
+{
+	struct rlog_conf conf = { .dir = dir, .segment_bytes = 4 << 20, .digest_seed = BOOK_SEED,
+		.record_bytes_max = BOOK_BODY_MAX };
+	static const size_t sizes[] = { 10, 3800, 1900, 1980, 1985, 1990, 2000, 2048, 3801, 0, 3802, 3803, 700 };
+	struct rlog_rec *recs = calloc(3000, sizeof *recs);
+	struct rlog_state st;
+	struct rlog *l;
+	size_t done;
+
+	ck_assert_ptr_nonnull(recs);
+	for (size_t i = 0; i < 3000; i++) {
+		(void)book_next(&book, i < 1200 ? 3900 : sizes[i % ARRAY_SIZE(sizes)]);
+		recs[i] = book_rec(&book, i + 1);
+	}
+	ck_assert_int_eq(rlog_open(&conf, &rlog_posix, "engine", "P1", 5, &l, &st), 0);
+	ck_assert_int_eq(rlog_append(l, recs, 3000, &done), 0);
+	ck_assert_uint_eq(done, 3000);
+	ck_assert_int_eq(rlog_sync(l), 0);
+	book_compare(&book, dir, &rlog_posix, l, book.end);
+	rlog_close(l);
+	ck_assert_int_eq(rlog_open(&conf, &rlog_posix, "engine", "P1", 5, &l, &st), 0);
+	ck_assert(!st.damaged);
+	book_compare(&book, dir, &rlog_posix, l, book.end);
+	rlog_close(l);
+	free(recs);
+}
+END_TEST
+
 START_TEST(wrong_records_are_refused)
 {
 	struct rlog *l = open_log(NULL);
@@ -669,6 +699,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, what_is_appended_is_read_again);
+	tcase_add_test(t, small_and_large_records_of_one_append);
 	tcase_add_test(t, wrong_records_are_refused);
 	tcase_add_test(t, a_directory_has_one_owner);
 	tcase_add_test(t, a_mark_file_that_was_cut_is_whole_when_both_slots_are);

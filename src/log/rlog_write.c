@@ -2,9 +2,9 @@
  * Appending: one vectored write per segment, one sync per group.
  *
  * When the next record does not fit, in this order: the next segment gets its room on disk (unless rlog_prepare() has
- * seen to it, and has zeroed it as far as there was time), the active one is synced, its digest written, and the next
- * one gets its header page, is synced and renamed to its place. So a full disk is found before anything has changed,
- * and a segment with a successor is durable as a whole.
+ * seen to it, and has zeroed it as far as there was time), the active one is synced, the next one gets its header
+ * page, is synced and renamed to its place, and the digest of the finished one is begun (rlog_late.c). So a full disk is
+ * found before anything has changed, and a segment with a successor is durable as a whole.
  *
  * Ways to fail: no space -> the reserve goes, the caller gets RLOG_E_FULL, the log is as before. Anything else -> the
  * log is latched.
@@ -172,8 +172,9 @@ int rlog_prepare(struct rlog *l, uint64_t bytes_max, bool *ret_ready)
 		return spare_full(l);
 	if (r < 0)
 		return rlog_latch(l, r);
-	*ret_ready = l->spare.zeroed_bytes == l->conf.segment_bytes;
-	return 0;
+	r = rlog_late_step(l);
+	*ret_ready = l->spare.zeroed_bytes == l->conf.segment_bytes && l->late.file.fd < 0;
+	return r;
 }
 
 /* Differs between any two segments that a directory ever had: of one life by position and content before it. */
@@ -224,6 +225,7 @@ int rlog_seg_create(struct rlog *l, leash_seq first, struct leash_chain base, le
 /* Finishes the active segment, if there is one, and makes the next one active. */
 static int seg_roll(struct rlog *l)
 {
+	_cleanup_(buf_deinit) struct buf entries = BUF_NULL;
 	struct rlog_seg none = { .first = 1, .last = 0 };
 	const struct rlog_seg *seg = rlog_active(l) ? rlog_active(l) : &none;
 	bool ready;
@@ -234,12 +236,16 @@ static int seg_roll(struct rlog *l)
 	r = rlog_sync(l);
 	if (r < 0)
 		return r;
-	if (l->n_segs > 0)
-		r = rlog_digest_put(l, l->n_segs - 1, &l->entries);
-	if (r == 0 || r == RLOG_E_FULL || r == -ENOMEM) /* without a digest: made again when it is needed */
-		r = rlog_seg_create(l, seg->last + 1, seg->chain, seg->last_epoch, seg->last_log_time_ns);
-	if (r == RLOG_E_FULL)
+	entries = l->entries;
+	l->entries = (struct buf)BUF_NULL;
+	r = rlog_seg_create(l, seg->last + 1, seg->chain, seg->last_epoch, seg->last_log_time_ns);
+	if (r == RLOG_E_FULL) {
+		l->entries = entries;
+		entries = (struct buf)BUF_NULL;
 		return r;
+	}
+	if (r == 0 && l->n_segs > 1)
+		r = rlog_late_begin(l, l->n_segs - 2, &entries);
 	if (r == 0 && l->n_segs == 1)
 		r = rlog_start_note(l);
 	if (r == RLOG_E_FULL) /* not known for now, as in a log of old */
@@ -439,7 +445,7 @@ int rlog_append(struct rlog *l, const struct rlog_rec *recs, size_t n, size_t *r
 			done += fit;
 	}
 	*ret_n = done;
-	return r;
+	return r == 0 ? rlog_late_step(l) : r;
 }
 
 int rlog_sync(struct rlog *l)

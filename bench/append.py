@@ -1,5 +1,6 @@
 """Appends: systems x shapes, repeated in turn (A B C A B C ...), so that what disturbs the machine disturbs all alike."""
 
+import os
 import sys
 
 import load
@@ -19,6 +20,7 @@ def shapes(args):
 
 
 def cell(system, shape, seconds):
+    os.sync()  # what the one before left for the disk is not this one's
     try:
         return system.measure(shape, seconds)
     except (load.LoadFailed, OSError) as e:

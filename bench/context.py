@@ -31,6 +31,7 @@ class Context:
         return self
 
     def __exit__(self, *_):
+        self.end_shared()
         for test in list(self.tests):
             self.end_test(test)
 
@@ -57,6 +58,8 @@ class Context:
     def end_shared(self):
         """Ends all that shared() made."""
         for servers in self.kept.values():
+            if hasattr(servers, "close"):
+                servers.close()
             self.end_test(servers.test)
         self.kept.clear()
 

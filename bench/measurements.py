@@ -5,6 +5,7 @@ import sys
 import append
 import book
 import catchup
+import curve
 import goals
 import memory
 import peers
@@ -59,6 +60,7 @@ def told(module):
 
 ALL = [
     ("append", "rate and latency of appends, through the gateway and direct, peers and the floor beside them", appends),
+    ("load", "latency by load: at 10 to 95 % of the highest rate", told(curve)),
     ("readers", "how old records are when blocking readers get them", told(readers)),
     ("slow", "producers beside readers that stopped and a secondary that is slow", told(slow)),
     ("catchup", "how fast a node that was away catches up", told(catchup)),

@@ -8,6 +8,7 @@ import catchup
 import curve
 import goals
 import memory
+import pauses
 import peers
 import readers
 import slow
@@ -63,6 +64,7 @@ ALL = [
     ("load", "latency by load: at 10 to 95 % of the highest rate", told(curve)),
     ("readers", "how old records are when blocking readers get them", told(readers)),
     ("slow", "producers beside readers that stopped and a secondary that is slow", told(slow)),
+    ("pauses", "pauses above 20 ms, and whether the machine had them too (--pause-seconds)", told(pauses)),
     ("catchup", "how fast a node that was away catches up", told(catchup)),
     ("startup", "how long a node takes to start with a large log (--log-sizes)", told(startup)),
     ("memory", "of gateway and nodes, with idle clients and with a log", told(memory)),

@@ -71,5 +71,6 @@ class Context:
 
     def tell(self):
         a = self.about
-        print("%(date)s, commit %(commit)s; %(cpus)d x %(cpu)s, Linux %(kernel)s, %(file_system)s; load before: %(load_average).1f" % a)
+        print("%(date)s, commit %(commit)s; %(cpus)d x %(cpu)s, Linux %(kernel)s, %(file_system)s; load average before: "
+              "%(load_average).1f" % a)
         print("%(pin)s; medians of %(runs)d runs of %(seconds)g s, in turn" % a)

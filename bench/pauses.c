@@ -203,7 +203,8 @@ static void run(const struct opts *o)
 
 static const char usage[] =
 	"Usage: bench/pauses [OPTION]...\n"
-	"Appends one record at a time, and tells of pauses above 20 ms, and whether a process that only writes and syncs had them too.\n\n"
+	"Appends one record at a time, and tells of pauses above 20 ms, and whether a process that only writes\n"
+	"and syncs had them too.\n\n"
 	"  --gateway=HOST:PORT  [127.0.0.1:8080]\n"
 	"  --engine=NAME        [engine]\n"
 	"  --seconds=TIME       [5m]\n"

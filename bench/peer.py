@@ -31,7 +31,5 @@ class Peer(systems.System):
     def groups(self):
         return self.servers.groups()
 
-    def load_argv(self, address, shape, seconds, *options):
-        return [self.load, "--json", "--server", address, "--connections", str(shape.connections), "--depth", str(shape.depth),
-                "--payload", str(shape.payload), "--seconds", "%dms" % (seconds * 1000),
-                "--warmup", "%dms" % (systems.WARMUP_S * 1000), *options]
+    def load_argv(self, address, shape, seconds, **options):
+        return systems.load_argv(self.ctx, self.load_name, address, shape, seconds, **options)

@@ -59,7 +59,7 @@ class Redis(Peer):
         self.servers.empty()
 
     def commands(self, shape, seconds):
-        return [self.load_argv("127.0.0.1:%d" % self.servers.ports[0], shape, seconds, "--wait", str(self.wait))]
+        return [self.load_argv("127.0.0.1:%d" % self.servers.ports[0], shape, seconds, wait=self.wait)]
 
 
 class RedisNoWait(Redis):

@@ -114,7 +114,8 @@ def become_slow(ctx, servers, throttle, payload):
     """The run in which it begins; and after how many seconds S2 was out of the in-sync set (None: it never was)."""
     began, left_s = time.monotonic(), None
     throttle.bytes_s = SLOW_BYTES_S
-    p = load.start(systems.bench_argv(ctx, servers.gateway_address(), SHAPE._replace(payload=payload), ONSET_S, warmup_s=0), ctx.pin)
+    argv = systems.bench_argv(ctx, servers.gateway_address(), SHAPE._replace(payload=payload), ONSET_S, warmup_s=0)
+    p = load.start(argv, ctx.pin)
     while p.poll() is None:
         if left_s is None and "S2" not in servers.etcd.insync():
             left_s = time.monotonic() - began

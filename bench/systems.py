@@ -33,6 +33,13 @@ def bench_argv(ctx, target, shape, seconds=None, warmup_s=WARMUP_S, **options):
     return argv + ["--" + k if v is True else "--%s=%s" % (k, v) for k, v in options.items()]
 
 
+def load_argv(ctx, name, target, shape, seconds, **options):
+    """One of bench/'s generators for peers."""
+    return [os.path.join(ctx.builddir, "bench", name), "--json", "--server", target, "--connections", str(shape.connections),
+            "--depth", str(shape.depth), "--payload", str(shape.payload), "--seconds", "%dms" % (seconds * 1000),
+            "--warmup", "%dms" % (WARMUP_S * 1000)] + ["--%s=%s" % option for option in options.items()]
+
+
 class System:
     """`ctx`: bench/run's context."""
 
@@ -158,6 +165,8 @@ class Leash(System):
     def commands(self, shape, seconds):
         targets = self.targets()
         each = shape._replace(connections=max(1, shape.connections // len(targets)))
+        if self.ctx.args.same_load:
+            return [load_argv(self.ctx, "redis-load", target, each, seconds, stream="engine") for target in targets]
         return [bench_argv(self.ctx, target, each, seconds) for target in targets]
 
 

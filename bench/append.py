@@ -3,6 +3,7 @@
 import os
 import sys
 
+import leashtest
 import load
 import table
 
@@ -23,7 +24,7 @@ def cell(system, shape, seconds):
     os.sync()  # what the one before left for the disk is not this one's
     try:
         return system.measure(shape, seconds)
-    except (load.LoadFailed, OSError) as e:
+    except (load.LoadFailed, leashtest.Failed, OSError) as e:
         sys.stderr.write("%s, %s: %s\n" % (system.name, shape, e))
         return {"failed": str(e)}
 

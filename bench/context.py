@@ -31,6 +31,9 @@ class Context:
         return self
 
     def __exit__(self, *_):
+        self.end_all()
+
+    def end_all(self):
         self.end_shared()
         for test in list(self.tests):
             self.end_test(test)
@@ -57,11 +60,13 @@ class Context:
 
     def end_shared(self):
         """Ends all that shared() made."""
-        for servers in self.kept.values():
-            if hasattr(servers, "close"):
-                servers.close()
-            self.end_test(servers.test)
-        self.kept.clear()
+        while self.kept:
+            _, servers = self.kept.popitem()
+            try:
+                if hasattr(servers, "close"):
+                    servers.close()
+            finally:
+                self.end_test(servers.test)
 
     @staticmethod
     def progress(text):

@@ -7,6 +7,8 @@ import book
 import catchup
 import curve
 import goals
+import leashtest
+import load
 import memory
 import pauses
 import peers
@@ -82,4 +84,14 @@ def run(ctx):
     unknown = set(names) - {name for name, _, _ in ALL}
     if unknown:
         sys.exit("no such measurement: %s (--list tells them)" % ", ".join(sorted(unknown)))
-    return {name: function(ctx) for name, _, function in ALL if name in names}
+    return {name: one(ctx, name, function) for name, _, function in ALL if name in names}
+
+
+def one(ctx, name, function):
+    """A measurement that cannot be made leaves the others alone: None."""
+    try:
+        return function(ctx)
+    except (load.LoadFailed, leashtest.Failed, leashtest.RespError, leashtest.ConnectionLost, OSError) as e:
+        print("\n%s could not be measured: %s" % (name, e))
+        ctx.end_all()
+        return None

@@ -53,7 +53,7 @@ def draw(results, directory):
         print("no plots: gnuplot is not installed")
         return
     os.makedirs(directory, exist_ok=True)
-    if "load" in results:
+    if results.get("load"):
         _of_curve(results["load"], directory)
-    if "append" in results:
+    if results.get("append"):
         _of_appends(results["append"], directory)

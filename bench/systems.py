@@ -154,8 +154,18 @@ class Leash(System):
         return self.servers.appended()
 
     def before(self, shape):
-        primary = self.servers.cluster.wait_primary()
-        assert primary is self.servers.primary, "the primary moved: the numbers would be of something else"
+        self.servers.cluster.wait_in_sync()
+        self.servers.primary = self.servers.cluster.wait_primary()
+
+    def measure(self, shape, seconds):
+        """What was measured while a node was out of the in-sync set, or another one took over, is of something else."""
+        found = super().measure(shape, seconds)
+        s = self.servers
+        if s.cluster.primary() is not s.primary:
+            raise load.LoadFailed("the primary moved")
+        if len(set(s.etcd.insync())) < len(s.nodes):
+            raise load.LoadFailed("a node left the in-sync set")
+        return found
 
     def targets(self):
         if not self.gateways:

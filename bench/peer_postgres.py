@@ -4,6 +4,7 @@ It answers when three disks have it. Its load is pgbench, prepared statements, e
 """
 
 import glob
+import math
 import os
 import pwd
 import signal
@@ -111,7 +112,7 @@ class Postgres(Peer):
         prefix = os.path.join(s.test.dir, "pgbench")
         before = load.generator_cpu_s()
         p = load.start([os.path.join(BIN, "pgbench"), "-n", "-M", "prepared", "-h", s.home, "-p", str(s.ports[0]), "-U", "postgres",
-                        "-c", str(shape.connections), "-j", "1", "-T", str(max(1, round(seconds + systems.WARMUP_S))), "-f", script,
+                        "-c", str(shape.connections), "-j", "1", "-T", str(math.ceil(seconds + systems.WARMUP_S)), "-f", script,
                         "-D", "payload=" + "a" * shape.payload, "-l", "--log-prefix", prefix, "postgres"], self.ctx.pin)
         try:
             while p.poll() is None:
@@ -138,9 +139,11 @@ class Postgres(Peer):
                     found.append((int(words[4]) + int(words[5]) / 1e6, int(words[2]) * 1000))
             os.unlink(path)
         found.sort()
-        begin = found[0][0] + systems.WARMUP_S
+        begin = found[0][0] + systems.WARMUP_S if found else 0
         measured = sorted(ns for when, ns in found if when >= begin)
-        seconds = found[-1][0] - begin
+        seconds = found[-1][0] - begin if measured else 0
+        if seconds <= 0:
+            raise load.LoadFailed("pgbench: nothing was committed after the warm-up")
         at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "p99.99": 0.9999, "max": 1}
         return {"per_second": depth * len(measured) / seconds, "records": depth * len(found), "append_ns": {
             name: measured[min(len(measured) - 1, int(part * len(measured)))] for name, part in at.items()}}

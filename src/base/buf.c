@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #define BUF_CAP_MIN  256
-#define BUF_CAP_KEEP (64 * 1024) /* an emptied buffer larger than this gives its memory back */
+#define BUF_CAP_KEEP (64 * 1024) /* where nothing else is said */
 
 void buf_deinit(struct buf *b)
 {
@@ -36,14 +36,12 @@ static bool buf_grow(struct buf *b, size_t need)
 	return true;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+uint8_t *buf_make_room(struct buf *b, size_t n)
 {
 	size_t len = buf_len(b);
 
 	if (n > SIZE_MAX - len || (b->max && len + n > b->max))
 		return NULL;
-	if (b->data && b->cap - b->end >= n)
-		return b->data + b->end;
 	if (b->data && b->cap - len >= n && b->start >= b->cap / 2) {
 		memmove(b->data, b->data + b->start, len);
 		b->start = 0;
@@ -52,12 +50,6 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 		return NULL;
 	}
 	return b->data + b->end;
-}
-
-void buf_commit(struct buf *b, size_t n)
-{
-	must(b->cap - b->end >= n);
-	b->end += n;
 }
 
 int buf_put(struct buf *b, const void *p, size_t n)
@@ -99,7 +91,7 @@ void buf_consume(struct buf *b, size_t n)
 	if (b->start < b->end)
 		return;
 	b->start = b->end = 0;
-	if (b->cap > BUF_CAP_KEEP) {
+	if (b->cap > MAX2(b->keep, (size_t)BUF_CAP_KEEP)) {
 		free(b->data);
 		b->data = NULL;
 		b->cap = 0;

@@ -12,6 +12,7 @@ struct buf {
 	uint8_t *data;
 	size_t start, end, cap; /* the content is data[start..end) */
 	size_t max;             /* bytes the content may reach; 0 = no bound of its own */
+	size_t keep;            /* memory that stays when the buffer is emptied, bytes; 0 = some */
 };
 
 #define BUF_NULL { 0 }
@@ -25,14 +26,27 @@ static inline uint8_t *buf_head(const struct buf *b) { return b->data ? b->data 
  * Makes room for @n more bytes and returns where to write them; buf_commit() adds what was written.
  * NULL: out of memory, or @max would be passed. Pointers into the content become invalid.
  */
-uint8_t *buf_reserve(struct buf *b, size_t n) _must_check_;
-void buf_commit(struct buf *b, size_t n);
+static inline uint8_t *buf_reserve(struct buf *b, size_t n) _must_check_;
+uint8_t *buf_make_room(struct buf *b, size_t n) _must_check_; /* buf_reserve() when there is none */
+
+static inline uint8_t *buf_reserve(struct buf *b, size_t n)
+{
+	if (b->data && n <= b->cap - b->end && (!b->max || buf_len(b) + n <= b->max))
+		return b->data + b->end;
+	return buf_make_room(b, n);
+}
+
+static inline void buf_commit(struct buf *b, size_t n)
+{
+	must(b->cap - b->end >= n);
+	b->end += n;
+}
 
 /* Appends a copy. 0, or -ENOBUFS (the bound), -ENOMEM; on error nothing was appended. */
 int buf_put(struct buf *b, const void *p, size_t n) _must_check_;
 int buf_printf(struct buf *b, const char *fmt, ...) _must_check_ _printf_(2, 3);
 
-/* Drops @n bytes (at most the content) at the front. Memory of an emptied large buffer goes back. */
+/* Drops @n bytes (at most the content) at the front. Memory of an emptied buffer that is larger than .keep goes back. */
 void buf_consume(struct buf *b, size_t n);
 
 #endif

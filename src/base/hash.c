@@ -1,5 +1,6 @@
 #include "base/hash.h"
 
+#define XXH_INLINE_ALL /* most of what is hashed here is short: the call would cost as much as the hash */
 #include <xxhash.h>
 
 uint64_t hash_64(const void *p, size_t len, uint64_t seed)

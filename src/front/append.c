@@ -18,6 +18,16 @@ static uint64_t record_bytes(const struct xcmd_xadd *x)
 	return n;
 }
 
+/* A client's appends mostly go where the last one went. */
+static struct front_engine *engine_of(const struct front_client *c, struct bytes key)
+{
+	struct front_engine *e = c->last_engine;
+
+	if (e && key.len == e->name_bytes && memcmp(key.p, e->name, key.len) == 0)
+		return e;
+	return front_engine_find(c->front, key);
+}
+
 static void unknown_engine(struct front_client *c, const struct xcmd_xadd *x)
 {
 	char text[512];
@@ -72,7 +82,7 @@ bool cmd_xadd(struct front_client *c, const struct bytes *argv, uint32_t argc)
 		client_error(c, err.text);
 		return true;
 	}
-	e = front_engine_find(f, x.key);
+	e = engine_of(c, x.key);
 	if (!e) {
 		unknown_engine(c, &x);
 		return true;

@@ -324,14 +324,15 @@ static bool parse(struct front_client *c)
 		c->closing = true;
 		return false;
 	}
-	if (speaks_http(c->held.argv[0])) {
-		cut_off(c);
-		return false;
-	}
 	c->front->stats.commands++;
 	c->muted = c->reply_off || c->skip_next;
 	c->skip_next = false;
-	if (xcmd_lookup(c->held.argv, c->held.argc, &c->held_info, &err)) {
+	if (!xcmd_calls(c->held.argv, c->held.argc, c->held_info) &&
+		xcmd_lookup(c->held.argv, c->held.argc, &c->held_info, &err)) {
+		if (speaks_http(c->held.argv[0])) {
+			cut_off(c);
+			return false;
+		}
 		client_error(c, err.text);
 		buf_consume(&c->in, c->held.bytes);
 		return true;
@@ -367,6 +368,8 @@ static bool out_full(const struct front_client *c)
 /* A blocking command of a client that is gone has nobody to wait for. */
 static void step_queries(struct front_client *c)
 {
+	if (c->n_reads == 0) /* no operation has a query that goes on */
+		return;
 	for (struct op *op = c->head, *next; op; op = next) {
 		next = op->next;
 		if (op->done || !op->query)

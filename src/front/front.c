@@ -85,7 +85,8 @@ int front_engine_add(struct front *f, const char *name, void *backend, struct fr
 		return -ENOMEM;
 	e->front = f;
 	e->backend = backend;
-	memcpy(e->name, name, strlen(name) + 1);
+	e->name_bytes = strlen(name);
+	memcpy(e->name, name, e->name_bytes + 1);
 	HASH_ADD_STR(f->engines, name, e);
 	*ret_engine = e;
 	return 0;

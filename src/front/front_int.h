@@ -33,6 +33,7 @@ struct waiter {
 struct front_engine {
 	struct front *front;
 	char name[LEASH_NAME_MAX + 1];
+	size_t name_bytes;
 	void *backend;
 	leash_seq commit;
 	uint32_t n_replicas;
@@ -99,7 +100,7 @@ struct front_client {
 	struct buf in, out;
 	struct resp_parser parser;
 	struct resp_command held;         /* parsed, and may not start yet */
-	const struct xcmd_info *held_info;
+	const struct xcmd_info *held_info; /* of it, or of the command before; NULL: there was none */
 	bool has_held;
 
 	struct op *head, *tail;           /* replies are due in this order */

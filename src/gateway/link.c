@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "base/clk.h"
 #include "base/units.h"
 
 #define READS_PER_TURN 8
@@ -32,6 +33,7 @@ struct link {
 	struct buf in, out;
 	uint32_t retry_ms;
 	uint64_t conn;
+	bool full; /* the socket takes nothing now: until ev_write, or the end */
 	bool reset;
 };
 
@@ -76,7 +78,7 @@ static void fail(struct link *l)
 	buf_deinit(&l->in);
 	buf_deinit(&l->out);
 	l->conn = 0;
-	l->reset = false;
+	l->reset = l->full = false;
 	l->state = LINK_WAITING;
 	timer_in(l, l->retry_ms);
 	l->retry_ms = MIN2(2 * l->retry_ms, (uint32_t)LINK_RETRY_MAX_MS);
@@ -265,7 +267,8 @@ static bool take_results(struct link *l, struct bytes payload)
 	if (peer_results_decode(payload, &c))
 		return false;
 	while (peer_result_next(&c, &r))
-		l->ops.result(l->ctx, &r);
+		for (; r.count > 0; r.token++, r.seq++, r.count--)
+			l->ops.result(l->ctx, &r);
 	return true;
 }
 
@@ -345,6 +348,7 @@ static void on_readable(evutil_socket_t fd, short what _unused_, void *arg)
 {
 	struct link *l = arg;
 
+	l->env->now_ns = clk_boot_ns();
 	for (int i = 0; i < READS_PER_TURN; i++) {
 		ssize_t n = recv(fd, l->env->rx, sizeof l->env->rx, 0);
 
@@ -379,6 +383,7 @@ static void on_writable(evutil_socket_t fd _unused_, short what _unused_, void *
 {
 	struct link *l = arg;
 
+	l->full = false;
 	if (l->state == LINK_CONNECTING)
 		connected(l);
 	else
@@ -388,19 +393,25 @@ static void on_writable(evutil_socket_t fd _unused_, short what _unused_, void *
 /* A failed write is left to the reader, which finds the same; so callers need not expect a link to end here. */
 void link_flush(struct link *l)
 {
-	while (l->fd >= 0 && l->state > LINK_CONNECTING && buf_len(&l->out)) {
+	while (l->fd >= 0 && l->state > LINK_CONNECTING && !l->full && buf_len(&l->out)) {
 		ssize_t n = send(l->fd, buf_head(&l->out), buf_len(&l->out), MSG_NOSIGNAL);
 
 		if (n > 0) {
 			buf_consume(&l->out, (size_t)n);
 		} else if (n < 0 && errno == EAGAIN) {
+			l->full = true;
 			event_add(l->ev_write, NULL);
-			return;
 		} else if (n == 0 || errno != EINTR) {
+			l->full = true;
 			link_reset(l);
-			return;
 		}
 	}
+}
+
+void link_filled(struct link *l)
+{
+	if (buf_len(&l->out) >= LINK_WRITE_BYTES)
+		link_flush(l);
 }
 
 void link_reset(struct link *l)

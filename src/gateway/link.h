@@ -3,7 +3,7 @@
  * after a break again, with a growing pause. The gateway's side of the peer protocol.
  *
  * All belongs to the thread that runs the event_base. What is put into link_out() is sent by link_flush(), at
- * the end of the loop's turn. Callbacks come from the event loop only, never from inside a call here; a link
+ * the end of the loop's turn, or earlier by link_filled(). Callbacks come from the event loop only, never from inside a call here; a link
  * must not be freed from one of its own callbacks.
  */
 #ifndef LEASH_GATEWAY_LINK_H
@@ -16,6 +16,7 @@ struct evdns_base;
 struct link;
 
 #define LINK_READ_BYTES   (128u * 1024) /* of one call of recv() */
+#define LINK_WRITE_BYTES  (48u * 1024)  /* so much is sent before more is made */
 #define LINK_RETRY_MIN_MS 20
 #define LINK_RETRY_MAX_MS 1000
 #define LINK_HANDSHAKE_MS 3000  /* lookup, connect, WELCOME */
@@ -39,6 +40,7 @@ struct link_env {
 	uint32_t views_max;
 	uint32_t record_bytes_max;
 	leash_id run;                /* of this process */
+	uint64_t now_ns;             /* when the bytes came that a callback tells of */
 	uint8_t rx[LINK_READ_BYTES]; /* what a socket gave; moves on at once */
 };
 
@@ -54,6 +56,7 @@ const char *link_address(const struct link *l);
 uint64_t link_conn(const struct link *l); /* number of this connection, unique in the process; 0: not up */
 struct buf *link_out(struct link *l);     /* while it is up */
 void link_flush(struct link *l);
+void link_filled(struct link *l); /* something was put into it: sends it when it is LINK_WRITE_BYTES or more */
 void link_reset(
 	struct link *l); /* breaks the connection at the end of the turn (->down), and makes a new one */
 

@@ -2,16 +2,19 @@
 
 #include <errno.h>
 
+#include "gateway/bodies.h"
+
+#define RING_MIN 256 /* places that the queue has at least; doubled as it grows */
+
 struct msg {
-	void *waiter;  /* NULL: the client is gone */
-	uint8_t *body; /* NULL: answered */
-	uint32_t body_bytes;
-	bool session; /* has no id of the client's own */
+	void *waiter; /* NULL: the client is gone */
+	struct body body; /* none: answered */
 	leash_id sid; /* session that the body was made for; 0: none yet (the body is of REC_ID_NONE) */
 	uint64_t n;   /* its counter */
 	uint64_t arrived_ns;
 	uint64_t conn;  /* the connection whose RESULT is awaited; 0: none */
 	uint32_t doubt; /* times it was sent with unknown outcome */
+	bool session;   /* has no id of the client's own */
 	bool sent;      /* at least once */
 	bool done;      /* answered */
 };
@@ -21,8 +24,9 @@ struct pipe {
 	struct pipe_conf conf;
 	struct pipe_ops ops;
 	void *ctx;
-	struct msg *ring;
-	struct buf scratch; /* a body in the making */
+	struct msg *ring; /* of ring_size places, a power of two */
+	uint64_t ring_size;
+	struct bodies bodies;
 	uint64_t base, next;
 	uint64_t bytes; /* bodies in the ring */
 
@@ -47,17 +51,38 @@ struct pipe {
 
 	leash_id sid; /* session in use; 0: the next message opens one */
 	uint64_t n_next;
+	/*
+	 * All that is to be sent, [send, next), has its counters from this session, in order: a new message can take the
+	 * next one at once, and its body is made only once.
+	 */
+	bool numbered;
 	struct pipe_stats stats;
 };
 
 static struct msg *at(const struct pipe *p, uint64_t token)
 {
-	return &p->ring[token % p->conf.messages_max];
+	return &p->ring[token & (p->ring_size - 1)];
 }
 
 static bool is_out(const struct pipe *p, const struct msg *m)
 {
 	return m->conn != 0 && m->conn == p->conn;
+}
+
+static int ring_grow(struct pipe *p)
+{
+	struct pipe old = *p;
+
+	p->ring_size = old.ring_size ? 2 * old.ring_size : RING_MIN;
+	p->ring = malloc(p->ring_size * sizeof *p->ring);
+	if (!p->ring) {
+		*p = old;
+		return -ENOMEM;
+	}
+	for (uint64_t t = p->base; t < p->next; t++)
+		*at(p, t) = *at(&old, t);
+	free(old.ring);
+	return 0;
 }
 
 int pipe_new(const struct pipe_conf *conf, const struct pipe_ops *ops, void *ctx, struct pipe **ret_pipe)
@@ -73,8 +98,7 @@ int pipe_new(const struct pipe_conf *conf, const struct pipe_ops *ops, void *ctx
 	p->ops = *ops;
 	p->ctx = ctx;
 	p->base = p->next = p->send = 1;
-	p->ring = calloc(conf->messages_max, sizeof *p->ring);
-	if (!p->ring) {
+	if (ring_grow(p) < 0) {
 		free(p);
 		return -ENOMEM;
 	}
@@ -87,8 +111,8 @@ void pipe_free(struct pipe *p)
 	if (!p)
 		return;
 	for (uint64_t t = p->base; t < p->next; t++)
-		free(at(p, t)->body);
-	buf_deinit(&p->scratch);
+		bodies_free(&p->bodies, &at(p, t)->body);
+	bodies_deinit(&p->bodies);
 	free(p->ring);
 	free(p);
 }
@@ -123,16 +147,20 @@ static void shift(struct pipe *p)
 	p->send = MAX2(p->send, p->base);
 }
 
+static void body_free(struct pipe *p, struct msg *m)
+{
+	p->bytes -= m->body.bytes;
+	bodies_free(&p->bodies, &m->body);
+}
+
 static void answer(struct pipe *p, struct msg *m, enum peer_status_code status, leash_seq seq)
 {
 	void *waiter = TAKE(m->waiter);
 
 	must(!m->done);
 	m->done = true;
-	if (!is_out(p, m)) {
-		p->bytes -= m->body_bytes;
-		free(TAKE(m->body));
-	}
+	if (!is_out(p, m))
+		body_free(p, m);
 	p->stats.in_doubt += status == PEER_ST_INDOUBT;
 	p->stats.dedup_hits += status == PEER_ST_KNOWN;
 	if (waiter)
@@ -143,46 +171,30 @@ static void answer(struct pipe *p, struct msg *m, enum peer_status_code status, 
 static void settle(struct pipe *p, struct msg *m)
 {
 	if (is_out(p, m)) {
-		must(p->out > 0 && p->out_bytes >= m->body_bytes);
+		must(p->out > 0 && p->out_bytes >= m->body.bytes);
 		p->out--;
-		p->out_bytes -= m->body_bytes;
+		p->out_bytes -= m->body.bytes;
 	}
 	m->conn = 0;
-	if (m->done && m->body) {
-		p->bytes -= m->body_bytes;
-		free(TAKE(m->body));
-	}
+	if (m->done)
+		body_free(p, m);
+}
+
+/* Messages that were numbered and not sent get a counter of the next one. */
+static void forget_session(struct pipe *p)
+{
+	p->sid = 0;
+	p->numbered = false;
 }
 
 /* It will never be appended in its place: counters behind it would wait for ever. */
 static void end_session(struct pipe *p, const struct msg *m)
 {
 	if (m->session && m->sid != 0 && m->sid == p->sid)
-		p->sid = 0;
+		forget_session(p);
 }
 
-/* ----------------------------------------------------------------------------------------------------------- bodies */
-
-/* On error @m keeps the body it has. @pairs may point into that. */
-static int body_make(struct pipe *p, struct msg *m, const struct rec_body *b, leash_id sid,
-	const struct bytes *pairs, uint32_t n_pairs)
-{
-	uint8_t *body;
-	int r;
-
-	buf_consume(&p->scratch, buf_len(&p->scratch));
-	r = rec_body_encode(&p->scratch, b, sid, pairs, n_pairs);
-	if (r < 0)
-		return r;
-	body = malloc(buf_len(&p->scratch));
-	if (!body)
-		return -ENOMEM;
-	memcpy(body, buf_head(&p->scratch), buf_len(&p->scratch));
-	free(m->body);
-	m->body = body;
-	m->body_bytes = (uint32_t)buf_len(&p->scratch);
-	return 0;
-}
+/* -------------------------------------------------------------------------------------------------------- appending */
 
 static struct rec_body session_body(const struct pipe *p, uint64_t n)
 {
@@ -202,11 +214,11 @@ static int renumber(struct pipe *p, struct msg *m)
 	struct cur c;
 	leash_id sid = p->sid;
 	uint64_t n = sid ? p->n_next : 1;
-	uint32_t before = m->body_bytes;
+	struct body body;
 	int r;
 
 	must(m->session && m->doubt == 0 && m->conn == 0);
-	must(rec_body_decode((struct bytes){ m->body, m->body_bytes }, &old) == 0);
+	must(rec_body_decode((struct bytes){ m->body.p, m->body.bytes }, &old) == 0);
 	pairs = malloc(2 * (size_t)old.n_pairs * sizeof *pairs);
 	if (!pairs)
 		return -ENOMEM;
@@ -216,10 +228,12 @@ static int renumber(struct pipe *p, struct msg *m)
 	if (sid == 0)
 		sid = p->ops.random_id(p->ctx);
 	b = session_body(p, n);
-	r = body_make(p, m, &b, sid, pairs, old.n_pairs);
+	r = bodies_make(&p->bodies, &b, sid, pairs, old.n_pairs, &body);
 	if (r < 0)
 		return r;
-	p->bytes = p->bytes - before + m->body_bytes;
+	body_free(p, m);
+	m->body = body;
+	p->bytes += body.bytes;
 	p->stats.sessions += n == 1;
 	m->sid = p->sid = sid;
 	m->n = n;
@@ -227,31 +241,29 @@ static int renumber(struct pipe *p, struct msg *m)
 	return 0;
 }
 
-/* True: nothing stands before a new message, which can take its counter at once. */
-static bool goes_at_once(const struct pipe *p)
-{
-	return p->conn != 0 && !p->blocked && !p->rewinding && p->send == p->next && p->sid != 0;
-}
-
 int pipe_append(struct pipe *p, const struct rec_body *b, const struct bytes *pairs, uint32_t n_pairs,
 	void *waiter, uint64_t now_ns, uint64_t *ret_token)
 {
-	struct msg *m = at(p, p->next);
-	bool session = b->id_kind == REC_ID_NONE, numbered = session && goes_at_once(p);
+	struct msg m = { .waiter = waiter, .session = b->id_kind == REC_ID_NONE, .arrived_ns = now_ns };
+	bool numbered = m.session && p->numbered;
 	struct rec_body own = numbered ? session_body(p, p->n_next) : *b;
 	int r;
 
 	if (!pipe_has_room(p))
 		return -ENOBUFS;
-	*m = (struct msg){ .waiter = waiter, .session = session, .arrived_ns = now_ns };
-	r = body_make(p, m, &own, numbered ? p->sid : 0, pairs, n_pairs);
+	if (p->next - p->base == p->ring_size && ring_grow(p) < 0)
+		return -ENOMEM;
+	r = bodies_make(&p->bodies, &own, numbered ? p->sid : 0, pairs, n_pairs, &m.body);
 	if (r < 0)
 		return r;
 	if (numbered) {
-		m->sid = p->sid;
-		m->n = p->n_next++;
+		m.sid = p->sid;
+		m.n = p->n_next++;
+	} else if (m.session) {
+		p->numbered = false;
 	}
-	p->bytes += m->body_bytes;
+	p->bytes += m.body.bytes;
+	*at(p, p->next) = m;
 	*ret_token = p->next++;
 	return 0;
 }
@@ -270,6 +282,7 @@ static void rewind_to(struct pipe *p, uint64_t token)
 	if (p->rewinding && p->rewind <= token)
 		return;
 	p->rewinding = true;
+	p->numbered = false;
 	p->rewind = token;
 	p->drained = token + 1;
 }
@@ -300,7 +313,7 @@ static bool allowed(const struct pipe *p, const struct msg *m)
 		return true;
 	if (p->limits.messages_max && p->out >= p->limits.messages_max)
 		return false;
-	return !p->limits.bytes_max || p->out_bytes + m->body_bytes <= p->limits.bytes_max;
+	return !p->limits.bytes_max || p->out_bytes + m->body.bytes <= p->limits.bytes_max;
 }
 
 static void send_one(struct pipe *p, uint64_t token, struct msg *m)
@@ -310,9 +323,9 @@ static void send_one(struct pipe *p, uint64_t token, struct msg *m)
 	p->stats.replays += m->sent;
 	m->sent = true;
 	p->out++;
-	p->out_bytes += m->body_bytes;
+	p->out_bytes += m->body.bytes;
 	p->send = token + 1;
-	p->ops.submit(p->ctx, token, (struct bytes){ m->body, m->body_bytes });
+	p->ops.submit(p->ctx, token, (struct bytes){ m->body.p, m->body.bytes });
 }
 
 /* Does this message need a (new) counter before it can be sent? Only one that can be in no log may get another. */
@@ -346,6 +359,7 @@ static void send_all(struct pipe *p, uint64_t now_ns)
 		}
 		send_one(p, p->send, m);
 	}
+	p->numbered = p->sid != 0;
 }
 
 void pipe_attach(struct pipe *p, uint64_t conn, const struct pipe_limits *limits)
@@ -363,17 +377,15 @@ void pipe_attach(struct pipe *p, uint64_t conn, const struct pipe_limits *limits
 void pipe_detach(struct pipe *p)
 {
 	p->conn = 0;
-	p->blocked = p->holding = p->rewinding = false;
+	p->blocked = p->holding = p->rewinding = p->numbered = false;
 	p->retry_ns = 0;
 	p->out = 0;
 	p->out_bytes = 0;
 	for (uint64_t t = p->base; t < p->next; t++) {
 		struct msg *m = at(p, t);
 
-		if (m->done && m->body) {
-			p->bytes -= m->body_bytes;
-			free(TAKE(m->body));
-		}
+		if (m->done)
+			body_free(p, m);
 	}
 	shift(p);
 	p->send = p->base;
@@ -383,7 +395,7 @@ void pipe_detach(struct pipe *p)
 void pipe_forsake(struct pipe *p)
 {
 	pipe_detach(p);
-	p->sid = 0;
+	forget_session(p);
 	p->commit = 0;
 	for (uint64_t t = p->base; t < p->next; t++) {
 		struct msg *m = at(p, t);
@@ -611,6 +623,8 @@ void pipe_pump(struct pipe *p, uint64_t now_ns)
 {
 	expire(p, now_ns);
 	send_all(p, now_ns);
+	if (p->base == p->next)
+		bodies_trim(&p->bodies);
 }
 
 uint64_t pipe_wakeup_ns(const struct pipe *p)

@@ -1,10 +1,12 @@
 /*
  * The pipeline: messages of one worker for one engine, from the client's XADD to its one answer, whatever
- * primaries come and go meanwhile. Pure: no socket, no clock, no event. One thread.
+ * primaries come and go meanwhile. Pure: no socket, no clock, no event. One thread. From inside a callback nothing
+ * here may be called but pipe_conn().
  *
  * A message gets its bytes once. One without an id of its own becomes a message of the pipeline's *session*: a
- * random id and consecutive counters from 1; counters are given out when a message is first sent, so that they
- * have no gaps. The first message opens the session and bears a commit index that was seen (R14).
+ * random id and consecutive counters from 1; counters are given out in the order of the queue, so that they have no
+ * gaps: with the message, when all before it have theirs and sending goes on; else when it is first sent. The first message
+ * opens the session and bears a commit index that was seen (R14).
  *
  * The life of a message, when all goes well:
  *  1. pipe_append(): it stands at the end of the queue.

@@ -27,6 +27,14 @@ static struct node_link *current(const struct upstream *u)
 	return u->primary;
 }
 
+static bool book_has(const struct book_target *t, const char *node, const char *address)
+{
+	for (uint32_t i = 0; i < t->n_nodes; i++)
+		if (strcmp(t->nodes[i].node, node) == 0)
+			return strcmp(t->nodes[i].address, address) == 0;
+	return false;
+}
+
 /* Tells the book what a node says of itself: the other workers, and perhaps etcd's silence, need it. */
 static void tell_book(struct upstream *u, const struct node_link *n)
 {
@@ -82,7 +90,7 @@ static void on_status(void *ctx, const struct peer_status *s)
 	}
 	tell_book(u, n);
 	/* A node knows of others that etcd has not told us of (yet). */
-	if (s->leader[0] && s->leader_address[0])
+	if (s->leader[0] && s->leader_address[0] && !book_has(&u->target, s->leader, s->leader_address))
 		(void)!book_learn(u->slot, s->leader, s->leader_address);
 	touch(u);
 }
@@ -91,11 +99,10 @@ static void on_result(void *ctx, const struct peer_result *r)
 {
 	struct node_link *n = ctx;
 	struct upstream *u = n->up;
-	uint64_t now_ns = clk_boot_ns();
 
 	if (r->status == PEER_ST_NOT_PRIMARY)
-		n->denied_until_ns = now_ns + DENIED_NS;
-	pipe_result(u->pipe, link_conn(n->link), r, now_ns);
+		n->denied_until_ns = u->env->now_ns + DENIED_NS;
+	pipe_result(u->pipe, link_conn(n->link), r, u->env->now_ns);
 	touch(u);
 }
 
@@ -157,13 +164,6 @@ static struct node_link *node_link_new(struct upstream *u, const struct book_nod
 	return n;
 }
 
-static bool book_has(const struct book_target *t, const struct node_link *n)
-{
-	for (uint32_t i = 0; i < t->n_nodes; i++)
-		if (strcmp(t->nodes[i].node, n->node) == 0)
-			return strcmp(t->nodes[i].address, link_address(n->link)) == 0;
-	return false;
-}
 
 static bool has_link(const struct upstream *u, const char *node)
 {
@@ -179,7 +179,7 @@ static void follow_book(struct upstream *u)
 	if (!book_read(u->slot, u->target.serial, &u->target))
 		return;
 	for (uint32_t i = 0; i < u->n_nodes;) {
-		if (book_has(&u->target, u->nodes[i])) {
+		if (book_has(&u->target, u->nodes[i]->node, link_address(u->nodes[i]->link))) {
 			i++;
 			continue;
 		}
@@ -313,6 +313,8 @@ static void on_submit(void *ctx, uint64_t token, struct bytes body)
 	/* Without memory for it, the connection is of no use; what was sent or not is found out on the next. */
 	if (peer_submit_encode(link_out(u->primary->link), &m) < 0)
 		link_reset(u->primary->link);
+	else
+		link_filled(u->primary->link);
 }
 
 static void on_answer(void *ctx _unused_, void *waiter, enum peer_status_code status, leash_seq seq)
@@ -354,7 +356,7 @@ void upstream_append(struct upstream *u, struct front_op *op, const struct rec_b
 		return;
 	}
 	op->backend = token_pack(token);
-	atomic_fetch_add_explicit(&book_slot_counters(u->slot)->appends, 1, memory_order_relaxed);
+	u->appends++;
 	touch(u);
 }
 
@@ -398,6 +400,7 @@ static void count(struct upstream *u)
 	struct pipe_stats s;
 
 	pipe_get_stats(u->pipe, &s);
+	count_up(&c->appends, 0, TAKE(u->appends));
 	count_up(&c->replays, u->counted.replays, s.replays);
 	count_up(&c->dedup_hits, u->counted.dedup_hits, s.dedup_hits);
 	count_up(&c->in_doubt, u->counted.in_doubt, s.in_doubt);

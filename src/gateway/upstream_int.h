@@ -58,6 +58,7 @@ struct upstream {
 	uint64_t read_token;
 	uint64_t read_retry_ns;
 
+	uint64_t appends; /* since they were counted last */
 	struct pipe_stats counted;
 	int64_t in_flight, held;
 };

@@ -22,10 +22,11 @@ static struct upstream *up_of(const struct front_op *op)
 	return front_engine_backend(op->engine);
 }
 
-static void do_append(void *ctx _unused_, struct front_op *op, const struct rec_body *b,
-	const struct bytes *pairs, uint32_t n_pairs)
+static void do_append(void *ctx, struct front_op *op, const struct rec_body *b, const struct bytes *pairs, uint32_t n_pairs)
 {
-	upstream_append(up_of(op), op, b, pairs, n_pairs, clk_boot_ns());
+	const struct worker *w = ctx;
+
+	upstream_append(up_of(op), op, b, pairs, n_pairs, w->now_ns);
 }
 
 static bool do_room(void *ctx _unused_, struct front_engine *e)
@@ -345,7 +346,7 @@ static void look(struct worker *w)
 /* True: the thread may end. */
 static bool turn(struct worker *w)
 {
-	uint64_t now_ns = clk_boot_ns();
+	uint64_t now_ns = w->now_ns = clk_boot_ns();
 	bool end = false;
 
 	look(w);

@@ -28,6 +28,7 @@ struct worker {
 	int wake_fd, accept_fd; /* eventfd; epoll with the listening socket, exclusive */
 	struct event *ev_wake, *ev_accept, *timer;
 	bool accepting;
+	uint64_t now_ns;          /* of this turn of the loop */
 	uint64_t accept_after_ns; /* out of descriptors: not before */
 
 	struct link_env env;

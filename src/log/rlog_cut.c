@@ -312,6 +312,8 @@ int rlog_truncate(struct rlog *l, leash_seq seq)
 		return 0;
 	r = rlog_sync(l);
 	if (r == 0)
+		r = rlog_late_finish(l);
+	if (r == 0)
 		r = side_keep(l, seq);
 	if (r == 0)
 		r = marks_put(l, (struct rlog_marks){ .mark = MIN2(l->marks.mark, seq), .intent = RLOG_INTENT_CUT,
@@ -339,6 +341,7 @@ int rlog_reset(struct rlog *l, leash_seq start, struct leash_chain base)
 		return -EIO;
 	if (start == 0)
 		return -EINVAL;
+	rlog_late_drop(l);
 	r = marks_put(l, (struct rlog_marks){ .intent = RLOG_INTENT_RESET, .seq = start, .base = base, .start = start });
 	if (r != 0)
 		return r;
@@ -456,7 +459,9 @@ int rlog_set_damage_aside(struct rlog *l)
 		return -EIO;
 	if (l->n_damage == 0)
 		return 0;
-	r = good_end(l, &first, &seq);
+	r = rlog_late_finish(l);
+	if (r == 0)
+		r = good_end(l, &first, &seq);
 	if (r == 0)
 		r = rlog_evidence_dir(l, l->damage[0].first, dir);
 	if (r == 0)
@@ -529,6 +534,8 @@ int rlog_retain(struct rlog *l, leash_seq keep_from)
 
 	while (n + 1 < l->n_segs && l->segs[n].last < keep_from)
 		n++;
+	if (r == 0)
+		r = rlog_late_finish(l);
 	if (r == 0 && n > 0)
 		r = retain_note(l, l->segs[n].first);
 	while (r == 0 && n-- > 0)

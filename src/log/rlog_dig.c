@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #define DIG_MAGIC   0x3147444cu /* "LDG1" */
-#define DIG_VERSION 1
+#define DIG_VERSION 2 /* 1 had other keys of sessions */
 #define SUM_BYTES   8
 
 int rlog_dig_add(struct buf *entries, const struct rec_header *h, uint64_t offset, const struct rec_ident *ident)
@@ -95,7 +95,7 @@ static bool dig_decode(const uint8_t in[RLOG_DIG_HEADER], struct rlog_dig *ret_d
 	return true;
 }
 
-static uint8_t *stretches_encode(const struct rep_stretch *stretches, size_t n)
+uint8_t *rlog_dig_stretches(const struct rep_stretch *stretches, size_t n)
 {
 	uint8_t *out = malloc(MAX2(n, (size_t)1) * RLOG_DIG_STRETCH);
 	struct enc e = enc_of(out, n * RLOG_DIG_STRETCH);
@@ -107,30 +107,25 @@ static uint8_t *stretches_encode(const struct rep_stretch *stretches, size_t n)
 	return out;
 }
 
-int rlog_dig_write(const struct rlog_ops *ops, const char *dir, struct rlog_dig *d, const struct rep_stretch *stretches,
-	const uint8_t *entries)
+void rlog_dig_seal(struct rlog_dig *d, const uint8_t *stretches, const uint8_t *entries)
 {
-	_cleanup_(rlog_file_close) struct rlog_file f = RLOG_FILE_NULL;
-	_cleanup_(freep) uint8_t *s = stretches_encode(stretches, (size_t)d->n_stretches);
-	size_t s_bytes = (size_t)d->n_stretches * RLOG_DIG_STRETCH, e_bytes = rlog_dig_count(d) * RLOG_DIG_ENTRY;
-	uint8_t head[RLOG_DIG_HEADER];
-	char name[RLOG_NAME_BYTES];
-	struct iovec v[3];
-	int r;
+	d->stretches_sum = hash_64(stretches, (size_t)d->n_stretches * RLOG_DIG_STRETCH, 0);
+	d->entries_sum = hash_64(entries, rlog_dig_count(d) * RLOG_DIG_ENTRY, 0);
+}
 
-	if (!s)
-		return -ENOMEM;
-	d->stretches_sum = hash_64(s, s_bytes, 0);
-	d->entries_sum = hash_64(entries, e_bytes, 0);
+uint64_t rlog_dig_entries_at(const struct rlog_dig *d)
+{
+	return RLOG_DIG_HEADER + d->n_stretches * RLOG_DIG_STRETCH;
+}
+
+int rlog_dig_write_head(const struct rlog_file *f, const struct rlog_dig *d, const uint8_t *stretches)
+{
+	uint8_t head[RLOG_DIG_HEADER];
+	struct iovec v[2] = { { head, sizeof head },
+		{ (void *)(uintptr_t)stretches, (size_t)d->n_stretches * RLOG_DIG_STRETCH } };
+
 	dig_encode(d, head);
-	rlog_name(name, d->first, "dig");
-	r = rlog_file_open(ops, dir, name, RLOG_OPEN_WRITE | RLOG_OPEN_CREATE, &f);
-	if (r < 0)
-		return r;
-	v[0] = (struct iovec){ head, sizeof head };
-	v[1] = (struct iovec){ s, s_bytes };
-	v[2] = (struct iovec){ (void *)(uintptr_t)entries, e_bytes };
-	return ops->pwritev(ops->ctx, f.fd, v, 3, 0);
+	return f->ops->pwritev(f->ops->ctx, f->fd, v, 2, 0);
 }
 
 /* Reads exactly @len bytes into memory of its own. RLOG_E_DAMAGED: they are not there, or their hash is not @sum. */
@@ -164,7 +159,7 @@ static int dig_open(const struct rlog_ops *ops, const char *dir, leash_seq first
 /* The parts must fit into the file before memory for them is asked for. */
 static int dig_size_fits(const struct rlog_ops *ops, const char *dir, const struct rlog_dig *d)
 {
-	uint64_t want = RLOG_DIG_HEADER + d->n_stretches * RLOG_DIG_STRETCH, bytes;
+	uint64_t want = rlog_dig_entries_at(d), bytes;
 	char path[PATH_MAX], name[RLOG_NAME_BYTES];
 	int r;
 
@@ -218,12 +213,11 @@ int rlog_dig_read(const struct rlog_ops *ops, const char *dir, leash_seq first, 
 int rlog_dig_read_entries(const struct rlog_ops *ops, const char *dir, const struct rlog_dig *d, uint8_t **ret_entries)
 {
 	_cleanup_(rlog_file_close) struct rlog_file f = RLOG_FILE_NULL;
-	uint64_t at = RLOG_DIG_HEADER + d->n_stretches * RLOG_DIG_STRETCH;
 	int r = dig_open(ops, dir, d->first, &f);
 
 	if (r != 0)
 		return r;
-	return dig_part(&f, at, rlog_dig_count(d) * RLOG_DIG_ENTRY, d->entries_sum, ret_entries);
+	return dig_part(&f, rlog_dig_entries_at(d), rlog_dig_count(d) * RLOG_DIG_ENTRY, d->entries_sum, ret_entries);
 }
 
 int rlog_dig_hint(const struct rlog_file *f, leash_seq seq, uint64_t *ret_offset)
@@ -238,7 +232,7 @@ int rlog_dig_hint(const struct rlog_file *f, leash_seq seq, uint64_t *ret_offset
 		return r;
 	if (got != sizeof head || !dig_decode(head, &d) || seq < d.first || seq > d.last)
 		return RLOG_E_DAMAGED;
-	at = RLOG_DIG_HEADER + d.n_stretches * RLOG_DIG_STRETCH + (seq - d.first) * RLOG_DIG_ENTRY;
+	at = rlog_dig_entries_at(&d) + (seq - d.first) * RLOG_DIG_ENTRY;
 	r = f->ops->pread(f->ops->ctx, f->fd, entry, sizeof entry, at, &got);
 	if (r < 0)
 		return r;

@@ -38,7 +38,7 @@ struct rlog_dig {
 	uint64_t last_log_time_ns, last_real_time_ns;
 	leash_epoch last_epoch;
 	uint64_t n_stretches;
-	uint64_t stretches_sum, entries_sum; /* filled by rlog_dig_write() */
+	uint64_t stretches_sum, entries_sum; /* filled by rlog_dig_seal() */
 };
 
 static inline size_t rlog_dig_count(const struct rlog_dig *d)
@@ -54,9 +54,17 @@ void rlog_dig_entry(const uint8_t *entries, size_t i, size_t n, uint64_t used_by
 	leash_epoch epoch, struct rep_rec *ret_rec);
 uint64_t rlog_dig_offset(const uint8_t entry[RLOG_DIG_ENTRY]);
 
-/* Writes <first>.dig, not synced. */
-int rlog_dig_write(const struct rlog_ops *ops, const char *dir, struct rlog_dig *d, const struct rep_stretch *stretches,
-	const uint8_t *entries) _must_check_;
+/* The stretches encoded, to be freed; NULL: no memory. */
+uint8_t *rlog_dig_stretches(const struct rep_stretch *stretches, size_t n);
+
+/* Fills in the two sums. */
+void rlog_dig_seal(struct rlog_dig *d, const uint8_t *stretches, const uint8_t *entries);
+
+/* Where in its file the entries begin. */
+uint64_t rlog_dig_entries_at(const struct rlog_dig *d);
+
+/* Writes header and encoded stretches of a sealed one, not synced. Without them a file with entries is no digest. */
+int rlog_dig_write_head(const struct rlog_file *f, const struct rlog_dig *d, const uint8_t *stretches) _must_check_;
 
 /* Reads header and stretches (free() them). 0; RLOG_E_DAMAGED: missing or not whole; negative errno. */
 int rlog_dig_read(const struct rlog_ops *ops, const char *dir, leash_seq first, struct rlog_dig *ret_dig,

@@ -3,7 +3,8 @@
 #include <errno.h>
 
 /*
- * The entries of segment @i: those of the active one are in memory, the others in digests. What is missing, not whole
+ * The entries of segment @i: those of the active one, and of one whose digest is being written, are in memory, the others in
+ * digests. What is missing, not whole
  * or of another seed is made from the records. *ret_own is to be freed.
  */
 static int entries_get(struct rlog *l, size_t i, uint8_t **ret_own, const uint8_t **ret_entries)
@@ -16,6 +17,10 @@ static int entries_get(struct rlog *l, size_t i, uint8_t **ret_own, const uint8_
 
 	if (i + 1 == l->n_segs) {
 		*ret_entries = buf_head(&l->entries);
+		return 0;
+	}
+	if (l->late.file.fd >= 0 && l->late.dig.first == seg->first) {
+		*ret_entries = buf_head(&l->late.entries);
 		return 0;
 	}
 	r = rlog_dig_read(l->ops, l->conf.dir, seg->first, &d, &stretches);

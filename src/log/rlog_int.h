@@ -36,6 +36,15 @@ struct rlog_spare {
 	bool allocated;                /* it has its room on disk: good enough for a segment */
 };
 
+/* A digest that is being written (rlog_late.c). */
+struct rlog_late {
+	struct rlog_file file; /* none: nothing is being written */
+	struct rlog_dig dig;
+	uint8_t *stretches;    /* encoded */
+	struct buf entries;
+	uint64_t written;      /* bytes of them */
+};
+
 struct rlog {
 	struct rlog_conf conf;  /* dir is owned; segment_bytes is a multiple of RLOG_DIRECT_ALIGN */
 	const struct rlog_ops *ops;
@@ -60,11 +69,12 @@ struct rlog {
 	size_t n_damage;
 
 	struct rlog_spare spare;
+	struct rlog_late late;
 	bool reserve_spent;
 	leash_seq torn_from;
 	bool created;
 
-	uint8_t *frames;        /* of one write */
+	uint8_t *stage;         /* of one write */
 	struct iovec *iov;
 };
 
@@ -90,8 +100,18 @@ int rlog_damage_note(struct rlog *l, leash_seq first, leash_seq last, const char
 /* Rebuilds the entries of segment @i from its records with the seed of now. RLOG_E_DAMAGED. */
 int rlog_entries_rebuild(const struct rlog *l, size_t i, struct buf *entries) _must_check_;
 
-/* Writes the digest of segment @i. RLOG_E_FULL: no room, it will be made again when needed. */
+/* The digest of segment @i, of @entries, with its sums; *ret_stretches: encoded, to be freed. -ENOMEM. */
+int rlog_digest_of(const struct rlog *l, size_t i, const struct buf *entries, struct rlog_dig *ret_dig,
+	uint8_t **ret_stretches) _must_check_;
+
+/* Writes it. RLOG_E_FULL: no room, it will be made again when needed. */
 int rlog_digest_put(struct rlog *l, size_t i, const struct buf *entries) _must_check_;
+
+/* --- rlog_late.c: 0, or -EIO (final); no room or memory is no error: a digest can be made again */
+int rlog_late_begin(struct rlog *l, size_t i, struct buf *entries) _must_check_; /* of segment @i; takes @entries */
+int rlog_late_step(struct rlog *l) _must_check_;   /* writes a part, if there is one to be written */
+int rlog_late_finish(struct rlog *l) _must_check_; /* writes what is left of it */
+void rlog_late_drop(struct rlog *l);
 
 /* --- rlog_write.c */
 int rlog_seg_create(struct rlog *l, leash_seq first, struct leash_chain base, leash_epoch prev_epoch,

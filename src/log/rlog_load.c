@@ -205,7 +205,8 @@ int rlog_entries_rebuild(const struct rlog *l, size_t i, struct buf *entries)
 
 /* ------------------------------------------------------------------------------------------------------ digests */
 
-int rlog_digest_put(struct rlog *l, size_t i, const struct buf *entries)
+int rlog_digest_of(const struct rlog *l, size_t i, const struct buf *entries, struct rlog_dig *ret_dig,
+	uint8_t **ret_stretches)
 {
 	const struct rlog_seg *seg = &l->segs[i];
 	struct rlog_dig d = { .first = seg->first, .last = seg->last,  .seed = l->conf.digest_seed,
@@ -213,8 +214,7 @@ int rlog_digest_put(struct rlog *l, size_t i, const struct buf *entries)
 		.last_log_time_ns = seg->last_log_time_ns, .last_real_time_ns = seg->last_real_time_ns,
 		.last_epoch = seg->last_epoch };
 	_cleanup_(freep) struct rep_stretch *own = calloc((size_t)l->n_history + 1, sizeof *own);
-	char name[RLOG_NAME_BYTES];
-	int r;
+	uint8_t *stretches;
 
 	if (!own)
 		return -ENOMEM;
@@ -227,10 +227,32 @@ int rlog_digest_put(struct rlog *l, size_t i, const struct buf *entries)
 		own[d.n_stretches++].first = MAX2(l->history[k].first, seg->first);
 	}
 	must(buf_len(entries) == rlog_dig_count(&d) * RLOG_DIG_ENTRY);
-	r = rlog_dig_write(l->ops, l->conf.dir, &d, own, buf_head(entries));
+	stretches = rlog_dig_stretches(own, (size_t)d.n_stretches);
+	if (!stretches)
+		return -ENOMEM;
+	rlog_dig_seal(&d, stretches, buf_head(entries));
+	*ret_dig = d;
+	*ret_stretches = stretches;
+	return 0;
+}
+
+int rlog_digest_put(struct rlog *l, size_t i, const struct buf *entries)
+{
+	_cleanup_(rlog_file_close) struct rlog_file f = RLOG_FILE_NULL;
+	_cleanup_(freep) uint8_t *stretches = NULL;
+	char name[RLOG_NAME_BYTES];
+	struct rlog_dig d;
+	int r = rlog_digest_of(l, i, entries, &d, &stretches);
+
+	rlog_name(name, l->segs[i].first, "dig");
+	if (r == 0)
+		r = rlog_file_open(l->ops, l->conf.dir, name, RLOG_OPEN_WRITE | RLOG_OPEN_CREATE, &f);
+	if (r == 0)
+		r = rlog_file_write(&f, buf_head(entries), buf_len(entries), rlog_dig_entries_at(&d));
+	if (r == 0)
+		r = rlog_dig_write_head(&f, &d, stretches);
 	if (!rlog_is_full(r))
 		return r;
-	rlog_name(name, seg->first, "dig");
 	r = rlog_file_unlink(l->ops, l->conf.dir, name);
 	return r < 0 ? r : RLOG_E_FULL;
 }

@@ -179,7 +179,7 @@ int rlog_open(const struct rlog_conf *conf, const struct rlog_ops *ops, const ch
 		return -ENOMEM;
 	l->ops = ops;
 	l->lock_fd = -1;
-	l->mark_file = l->active = l->spare.file = l->spare.direct = (struct rlog_file)RLOG_FILE_NULL;
+	l->mark_file = l->active = l->spare.file = l->spare.direct = l->late.file = (struct rlog_file)RLOG_FILE_NULL;
 	if (!name_valid(engine) || !name_valid(node))
 		return -EINVAL;
 	r = conf_take(l, conf);
@@ -213,6 +213,7 @@ void rlog_close(struct rlog *l)
 	if (!l)
 		return;
 	rlog_spare_close(l);
+	rlog_late_drop(l);
 	rlog_file_close(&l->active);
 	rlog_file_close(&l->mark_file);
 	if (l->lock_fd >= 0)
@@ -221,7 +222,7 @@ void rlog_close(struct rlog *l)
 	free(l->segs);
 	free(l->history);
 	free(l->damage);
-	free(l->frames);
+	free(l->stage);
 	free(l->iov);
 	free((char *)(uintptr_t)l->conf.dir);
 	free(l);
@@ -255,6 +256,9 @@ int rlog_set_seed(struct rlog *l, leash_id seed)
 
 	if (seed == old)
 		return 0;
+	r = rlog_late_finish(l);
+	if (r < 0)
+		return r;
 	l->conf.digest_seed = seed;
 	if (buf_len(&l->entries) == 0)
 		return 0;

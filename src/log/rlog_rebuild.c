@@ -295,8 +295,10 @@ static int take_over(struct rlog_rebuild *b)
 int rlog_rebuild_finish(struct rlog_rebuild *b)
 {
 	uint8_t page[RLOG_SEG_HEADER];
-	int r = flush(b);
+	int r = rlog_late_finish(b->l);
 
+	if (r == 0)
+		r = flush(b);
 	if (r != 0)
 		return r;
 	rlog_seg_header_encode(&b->h, page);

@@ -2,9 +2,9 @@
  * Appending: one vectored write per segment, one sync per group.
  *
  * When the next record does not fit, in this order: the next segment gets its room on disk (unless rlog_prepare() has
- * seen to it, and has zeroed it as far as there was time), the active one is synced, its digest written, and the next
- * one gets its header page, is synced and renamed to its place. So a full disk is found before anything has changed,
- * and a segment with a successor is durable as a whole.
+ * seen to it, and has zeroed it as far as there was time), the active one is synced, the next one gets its header
+ * page, is synced and renamed to its place, and the digest of the finished one is begun (rlog_late.c). So a full disk is
+ * found before anything has changed, and a segment with a successor is durable as a whole.
  *
  * Ways to fail: no space -> the reserve goes, the caller gets RLOG_E_FULL, the log is as before. Anything else -> the
  * log is latched.
@@ -13,8 +13,9 @@
 
 #include <errno.h>
 
-#define APPEND_IOV   1024                  /* vectors of one system call: IOV_MAX of Linux */
-#define APPEND_CHUNK ((APPEND_IOV - 1) / 3) /* records of it */
+#define APPEND_IOV     1024         /* vectors of one system call: IOV_MAX of Linux */
+#define STAGE_BYTES    (128u * 1024) /* of small records that are copied together: cheaper than a vector for each */
+#define STAGE_BODY_MAX 2048u        /* a larger body is a vector of its own */
 
 int rlog_latch(struct rlog *l, int r)
 {
@@ -171,8 +172,9 @@ int rlog_prepare(struct rlog *l, uint64_t bytes_max, bool *ret_ready)
 		return spare_full(l);
 	if (r < 0)
 		return rlog_latch(l, r);
-	*ret_ready = l->spare.zeroed_bytes == l->conf.segment_bytes;
-	return 0;
+	r = rlog_late_step(l);
+	*ret_ready = l->spare.zeroed_bytes == l->conf.segment_bytes && l->late.file.fd < 0;
+	return r;
 }
 
 /* Differs between any two segments that a directory ever had: of one life by position and content before it. */
@@ -223,6 +225,7 @@ int rlog_seg_create(struct rlog *l, leash_seq first, struct leash_chain base, le
 /* Finishes the active segment, if there is one, and makes the next one active. */
 static int seg_roll(struct rlog *l)
 {
+	_cleanup_(buf_deinit) struct buf entries = BUF_NULL;
 	struct rlog_seg none = { .first = 1, .last = 0 };
 	const struct rlog_seg *seg = rlog_active(l) ? rlog_active(l) : &none;
 	bool ready;
@@ -233,12 +236,16 @@ static int seg_roll(struct rlog *l)
 	r = rlog_sync(l);
 	if (r < 0)
 		return r;
-	if (l->n_segs > 0)
-		r = rlog_digest_put(l, l->n_segs - 1, &l->entries);
-	if (r == 0 || r == RLOG_E_FULL || r == -ENOMEM) /* without a digest: made again when it is needed */
-		r = rlog_seg_create(l, seg->last + 1, seg->chain, seg->last_epoch, seg->last_log_time_ns);
-	if (r == RLOG_E_FULL)
+	entries = l->entries;
+	l->entries = (struct buf)BUF_NULL;
+	r = rlog_seg_create(l, seg->last + 1, seg->chain, seg->last_epoch, seg->last_log_time_ns);
+	if (r == RLOG_E_FULL) {
+		l->entries = entries;
+		entries = (struct buf)BUF_NULL;
 		return r;
+	}
+	if (r == 0 && l->n_segs > 1)
+		r = rlog_late_begin(l, l->n_segs - 2, &entries);
 	if (r == 0 && l->n_segs == 1)
 		r = rlog_start_note(l);
 	if (r == RLOG_E_FULL) /* not known for now, as in a log of old */
@@ -271,17 +278,26 @@ static int append_check(const struct rlog *l, const struct rlog_rec *recs, size_
 	return 0;
 }
 
-/* How many of @recs fit into the active segment, at most APPEND_CHUNK. */
+static bool is_staged(const struct rlog_rec *rec)
+{
+	return rec->body.len <= STAGE_BODY_MAX;
+}
+
+/* How many of @recs fit into the active segment and go out with one system call. */
 static size_t append_fit(const struct rlog *l, const struct rlog_rec *recs, size_t n, uint64_t *ret_bytes)
 {
 	const struct rlog_seg *seg = rlog_active(l);
-	uint64_t room = seg ? seg->bytes - seg->used_bytes : 0, used = 0;
-	size_t i;
+	uint64_t room = seg ? seg->bytes - seg->used_bytes : 0, used = 0, staged = RLOG_DIRECT_ALIGN; /* the pad */
+	size_t i, vectors = 1;
 
-	for (i = 0; i < n && i < APPEND_CHUNK; i++) {
-		if (RLOG_LEAD_BYTES + (uint64_t)recs[i].h.body_bytes > room - used)
+	for (i = 0; i < n; i++) {
+		uint64_t bytes = RLOG_LEAD_BYTES + (uint64_t)recs[i].body.len;
+
+		staged += is_staged(&recs[i]) ? bytes : RLOG_LEAD_BYTES;
+		vectors += is_staged(&recs[i]) ? 0 : 2;
+		if (bytes > room - used || staged > STAGE_BYTES || vectors > APPEND_IOV)
 			break;
-		used += RLOG_LEAD_BYTES + (uint64_t)recs[i].h.body_bytes;
+		used += bytes;
 	}
 	*ret_bytes = used;
 	return i;
@@ -293,11 +309,11 @@ static int append_reserve(struct rlog *l, const struct rlog_rec *recs, size_t n)
 	leash_epoch epoch = rlog_active(l)->last_epoch;
 	uint32_t changes = 1;
 
-	if (!l->frames)
-		l->frames = malloc((size_t)APPEND_CHUNK * RLOG_FRAME_BYTES);
+	if (!l->stage)
+		l->stage = malloc(STAGE_BYTES);
 	if (!l->iov)
 		l->iov = calloc(APPEND_IOV, sizeof *l->iov);
-	if (!l->frames || !l->iov || !buf_reserve(&l->entries, n * RLOG_DIG_ENTRY))
+	if (!l->stage || !l->iov || !buf_reserve(&l->entries, n * RLOG_DIG_ENTRY))
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		changes += recs[i].h.epoch != epoch;
@@ -306,37 +322,52 @@ static int append_reserve(struct rlog *l, const struct rlog_rec *recs, size_t n)
 	return rlog_history_room(l, changes);
 }
 
-/* Zeroes to the end of the page, which are there already: a page that the cache does not have is not read for its end. */
-static struct iovec append_pad(const struct rlog *l, uint64_t bytes)
+/* What continues the last vector makes it longer. */
+static void add_vector(struct rlog *l, size_t *n_iov, const uint8_t *p, size_t len)
 {
-	static uint8_t zeroes[RLOG_DIRECT_ALIGN];
-	uint64_t end = rlog_active(l)->used_bytes + bytes;
+	struct iovec *last = *n_iov ? &l->iov[*n_iov - 1] : NULL;
+
+	if (len == 0)
+		return;
+	if (last && (const uint8_t *)last->iov_base + last->iov_len == p) {
+		last->iov_len += len;
+		return;
+	}
+	must(*n_iov < APPEND_IOV);
+	l->iov[(*n_iov)++] = (struct iovec){ (void *)(uintptr_t)p, len };
+}
+
+/* From @end in the segment to the end of its page there are zeroes already. Written again, the page is whole: one that
+ * the cache does not have need not be read for what follows. */
+static size_t pad_bytes(const struct rlog *l, uint64_t end)
+{
 	uint64_t pad = (RLOG_DIRECT_ALIGN - end % RLOG_DIRECT_ALIGN) % RLOG_DIRECT_ALIGN;
 
-	return (struct iovec){ zeroes, (size_t)MIN2(pad, rlog_active(l)->bytes - end) };
+	return (size_t)MIN2(pad, rlog_active(l)->bytes - end);
 }
 
 /* The vectors of @n records, which are @bytes long. */
 static size_t append_vectors(struct rlog *l, const struct rlog_rec *recs, size_t n, uint64_t bytes)
 {
-	uint64_t nonce = rlog_active(l)->nonce;
-	struct iovec *v = l->iov;
+	const struct rlog_seg *seg = rlog_active(l);
+	size_t n_iov = 0, pad = pad_bytes(l, seg->used_bytes + bytes);
+	uint8_t *p = l->stage;
 
 	for (size_t i = 0; i < n; i++) {
 		const struct rlog_rec *rec = &recs[i];
-		uint8_t *frame = l->frames + i * RLOG_FRAME_BYTES;
+		uint8_t *lead = p;
 
-		rlog_frame_encode(frame, l->durable, rec->h.seq, rec->header, nonce);
-		*v++ = (struct iovec){ frame, RLOG_FRAME_BYTES };
-		*v++ = (struct iovec){ (void *)(uintptr_t)rec->header, REC_HEADER_BYTES };
-		if (rec->body.p == rec->header + REC_HEADER_BYTES)
-			v[-1].iov_len += rec->body.len;
-		else
-			*v++ = (struct iovec){ (void *)(uintptr_t)rec->body.p, rec->body.len };
+		rlog_frame_encode(p, l->durable, rec->h.seq, rec->header, seg->nonce);
+		p = mempcpy(p + RLOG_FRAME_BYTES, rec->header, REC_HEADER_BYTES);
+		if (is_staged(rec))
+			p = mempcpy(p, rec->body.p, rec->body.len);
+		add_vector(l, &n_iov, lead, (size_t)(p - lead));
+		if (!is_staged(rec))
+			add_vector(l, &n_iov, rec->body.p, rec->body.len);
 	}
-	*v = append_pad(l, bytes);
-	v += v->iov_len > 0;
-	return (size_t)(v - l->iov);
+	memset(p, 0, pad);
+	add_vector(l, &n_iov, p, pad);
+	return n_iov;
 }
 
 /* Takes @n written records into the tables. Memory is there. */
@@ -414,7 +445,7 @@ int rlog_append(struct rlog *l, const struct rlog_rec *recs, size_t n, size_t *r
 			done += fit;
 	}
 	*ret_n = done;
-	return r;
+	return r == 0 ? rlog_late_step(l) : r;
 }
 
 int rlog_sync(struct rlog *l)

@@ -47,6 +47,7 @@ void drv_free(struct drv *d)
 		drv_deferred_free(f);
 	wait_deinit(&d->wait);
 	cache_deinit(&d->cache);
+	drv_arena_deinit(&d->arena);
 	rep_free(d->rep);
 	free(d);
 }
@@ -158,73 +159,89 @@ void drv_room(struct drv *d, uint64_t bytes)
 
 /* ----------------------------------------------------------------------------------------------------------- appends */
 
-static void answer(struct drv *d, void *waiter, enum drv_answer_kind kind, const struct rep_verdict *v)
+static void answer(struct drv *d, const struct drv_waiter *w, enum drv_answer_kind kind, const struct rep_verdict *v)
 {
 	struct drv_answer a = { .kind = kind, .seq = v ? v->seq : 0, .epoch = v ? v->epoch : 0 };
 
 	d->room_wanted |= kind == DRV_ANS_HOLD;
-	d->io.answer(d->io.ctx, waiter, &a);
+	d->io.answer(d->io.ctx, w, &a);
 }
 
 /* Known or in conflict with what is in the log: due when that commits (R14). */
-static void answer_at_commit(struct drv *d, void *waiter, enum drv_answer_kind kind, const struct rep_verdict *v)
+static leash_seq answer_at_commit(struct drv *d, const struct drv_waiter *w, enum drv_answer_kind kind,
+	const struct rep_verdict *v)
 {
 	if (v->seq <= rep_commit(d->rep))
-		answer(d, waiter, kind, v);
-	else if (d->wait.n >= 2 * (uint64_t)d->conf.uncommitted_max || wait_add(&d->wait, waiter, v->seq, kind) < 0)
-		answer(d, waiter, DRV_ANS_HOLD, NULL); /* asked again, it gets the same answer */
+		answer(d, w, kind, v);
+	else if (d->wait.n >= d->conf.uncommitted_max || wait_retry(&d->wait, w, v->seq, kind) < 0)
+		answer(d, w, DRV_ANS_HOLD, NULL); /* asked again, it gets the same answer */
+	else
+		return v->seq;
+	return 0;
 }
 
 /* The bounds that the driver keeps; true: none is in the way. */
-static bool bounds_allow(struct drv *d, void *waiter, uint32_t bytes)
+static bool bounds_allow(struct drv *d, const struct drv_waiter *w, uint32_t bytes)
 {
 	if (d->uncommitted_bytes >= d->conf.uncommitted_bytes) {
-		answer(d, waiter, DRV_ANS_HOLD, NULL);
+		answer(d, w, DRV_ANS_HOLD, NULL);
 		return false;
 	}
 	if (d->room_bytes != UINT64_MAX && d->backlog_bytes + bytes + DRV_RECORD_OVERHEAD > d->room_bytes) {
-		answer(d, waiter, DRV_ANS_DISK_FULL, NULL);
+		answer(d, w, DRV_ANS_DISK_FULL, NULL);
 		return false;
 	}
 	return true;
 }
 
+/* Information only: what comes in one turn bears one time. */
+static uint64_t real_ns(struct drv *d)
+{
+	if (d->real.at_ns != d->now_ns) {
+		d->real.at_ns = d->now_ns;
+		d->real.ns = d->io.real_ns(d->io.ctx);
+	}
+	return d->real.ns;
+}
+
 /* @rec has the body and its identity; it gets its place, its header and its chain. */
 static void append(struct drv *d, struct drv_rec *rec, const struct rep_rec *r)
 {
-	rec->h.epoch = r->epoch;
-	rec->h.seq = r->seq;
-	rec->h.log_time_ns = r->log_time_ns;
-	rec->h.real_time_ns = d->io.real_ns(d->io.ctx);
-	rec_header_seal(&rec->h, d->chain);
-	rec_header_encode(&rec->h, rec->bytes);
+	struct bytes body = { rec->bytes + REC_HEADER_BYTES, rec->body_bytes };
+
+	rec->h = (struct rec_header){ .body_bytes = rec->body_bytes, .body_hash = rec_body_hash(body),
+		.epoch = r->epoch, .seq = r->seq, .log_time_ns = r->log_time_ns, .real_time_ns = real_ns(d) };
+	rec_header_make(&rec->h, d->chain, rec->bytes);
 	if (d->own_from == 0)
 		d->own_from = r->seq;
 	d->uncommitted_bytes += r->bytes;
 	drv_append(d, rec);
 }
 
-static void submit_new(struct drv *d, struct bytes body, const struct rec_ident *ident, void *waiter, uint64_t now_ns)
+static leash_seq submit_new(struct drv *d, struct bytes body, const struct rec_ident *ident,
+	const struct drv_waiter *w)
 {
-	struct rec_header h = { .body_bytes = (uint32_t)body.len, .body_hash = rec_body_hash(body) };
 	uint32_t bytes = REC_HEADER_BYTES + (uint32_t)body.len;
-	struct rep_verdict v;
 	struct drv_rec *rec;
+	struct rep_rec r;
 
-	if (!bounds_allow(d, waiter, bytes))
-		return;
-	rec = drv_rec_new(&h, ident, body);
-	if (!rec || wait_add(&d->wait, waiter, d->end + 1, DRV_ANS_OK) < 0) {
+	if (!bounds_allow(d, w, bytes))
+		return 0;
+	rec = drv_rec_alloc(&d->arena, body.len);
+	if (!rec || wait_append(&d->wait, w, d->end + 1) < 0) {
 		drv_rec_unref(rec);
-		answer(d, waiter, DRV_ANS_HOLD, NULL);
-		return;
+		answer(d, w, DRV_ANS_HOLD, NULL);
+		return 0;
 	}
-	v = rep_submit(d->rep, ident, bytes, now_ns);
-	must(v.kind == REP_V_NEW && v.seq == d->end + 1); /* it said so a moment ago */
-	append(d, rec, &v.rec);
+	memcpy(rec->bytes + REC_HEADER_BYTES, body.p, body.len);
+	rec->ident = *ident;
+	rep_submit(d->rep, ident, bytes, d->now_ns, &r);
+	must(r.seq == d->end + 1);
+	append(d, rec, &r);
+	return r.seq;
 }
 
-void drv_submit(struct drv *d, struct bytes body, void *waiter, uint64_t now_ns)
+leash_seq drv_submit(struct drv *d, struct bytes body, const struct drv_waiter *w, uint64_t now_ns)
 {
 	struct rec_ident ident;
 	struct rec_body b;
@@ -232,31 +249,32 @@ void drv_submit(struct drv *d, struct bytes body, void *waiter, uint64_t now_ns)
 
 	d->now_ns = MAX2(d->now_ns, now_ns);
 	if (body.len > d->conf.record_bytes_max - REC_HEADER_BYTES) {
-		answer(d, waiter, DRV_ANS_TOO_BIG, NULL);
-		return;
+		answer(d, w, DRV_ANS_TOO_BIG, NULL);
+		return 0;
 	}
 	if (rec_body_decode(body, &b) != 0) {
-		answer(d, waiter, DRV_ANS_INVALID, NULL);
-		return;
+		answer(d, w, DRV_ANS_INVALID, NULL);
+		return 0;
 	}
 	ident = rec_identify(&b, d->cluster);
 	v = rep_peek(d->rep, &ident);
 	switch (v.kind) {
-	case REP_V_NEW: submit_new(d, body, &ident, waiter, now_ns); break;
-	case REP_V_KNOWN: answer_at_commit(d, waiter, DRV_ANS_KNOWN, &v); break;
-	case REP_V_CONFLICT: answer_at_commit(d, waiter, DRV_ANS_CONFLICT, &v); break;
-	case REP_V_NOT_PRIMARY: answer(d, waiter, DRV_ANS_NOT_PRIMARY, &v); break;
-	case REP_V_HOLD: answer(d, waiter, DRV_ANS_HOLD, &v); break;
-	case REP_V_UNKNOWN_SESSION: answer(d, waiter, DRV_ANS_UNKNOWN_SESSION, &v); break;
-	case REP_V_SESSION_ORDER: answer(d, waiter, DRV_ANS_SESSION_ORDER, &v); break;
-	case REP_V_OLD: answer(d, waiter, DRV_ANS_OLD, &v); break;
-	case REP_V_FULL: answer(d, waiter, DRV_ANS_DEDUP_FULL, &v); break;
+	case REP_V_NEW: return submit_new(d, body, &ident, w);
+	case REP_V_KNOWN: return answer_at_commit(d, w, DRV_ANS_KNOWN, &v);
+	case REP_V_CONFLICT: return answer_at_commit(d, w, DRV_ANS_CONFLICT, &v);
+	case REP_V_NOT_PRIMARY: answer(d, w, DRV_ANS_NOT_PRIMARY, &v); break;
+	case REP_V_HOLD: answer(d, w, DRV_ANS_HOLD, &v); break;
+	case REP_V_UNKNOWN_SESSION: answer(d, w, DRV_ANS_UNKNOWN_SESSION, &v); break;
+	case REP_V_SESSION_ORDER: answer(d, w, DRV_ANS_SESSION_ORDER, &v); break;
+	case REP_V_OLD: answer(d, w, DRV_ANS_OLD, &v); break;
+	case REP_V_FULL: answer(d, w, DRV_ANS_DEDUP_FULL, &v); break;
 	}
+	return 0;
 }
 
-void drv_forget(struct drv *d, void *waiter)
+void drv_forget(struct drv *d, void *owner, leash_seq seq)
 {
-	wait_forget(&d->wait, waiter);
+	wait_forget(&d->wait, owner, seq);
 }
 
 void drv_flush(struct drv *d, uint64_t now_ns)

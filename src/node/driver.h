@@ -16,18 +16,40 @@
 #include "replica/rep.h"
 #include "wire/record.h"
 
-/* A record in memory, shared by cache, log thread, streams and readers. Immutable after it is made. */
+/*
+ * A record in memory, shared by cache, log thread, streams and readers. Immutable after it is made. Records lie side by
+ * side in slabs, which have the count of references for all records in them: a run of records is one operation on it.
+ */
+struct drv_slab;
+
 struct drv_rec {
-	uint32_t refs;      /* atomic: the log thread drops its references itself */
+	struct drv_slab *slab;
 	uint32_t body_bytes;
 	struct rec_header h;
 	struct rec_ident ident;
 	uint8_t bytes[];    /* REC_HEADER_BYTES of header, then the body */
 };
 
+/* Where one thread makes its records. What it made outlives it. */
+struct drv_arena {
+	struct drv_slab *slab;
+};
+
+#define DRV_ARENA_NULL { 0 }
+
+void drv_arena_deinit(struct drv_arena *a);
+
+/* Without a content yet, but for body_bytes: the caller fills in h, ident and bytes. NULL: no memory. */
+struct drv_rec *drv_rec_alloc(struct drv_arena *a, size_t body_bytes) _must_check_;
+/* By itself. NULL: no memory. */
 struct drv_rec *drv_rec_new(const struct rec_header *h, const struct rec_ident *ident, struct bytes body) _must_check_;
+
+/* References: any thread. The log thread drops its own itself. */
 struct drv_rec *drv_rec_ref(struct drv_rec *rec);
-void drv_rec_unref(struct drv_rec *rec); /* NULL is fine; any thread */
+void drv_rec_unref(struct drv_rec *rec); /* NULL is fine */
+void drv_recs_ref(struct drv_rec *const *recs, size_t n);
+void drv_recs_unref(struct drv_rec *const *recs, size_t n);
+void drv_slab_unref(struct drv_slab *s, uint32_t n); /* @n records' references at once; 0 is fine */
 
 enum drv_answer_kind {
 	DRV_ANS_OK,          /* committed at .seq */
@@ -43,6 +65,13 @@ enum drv_answer_kind {
 	DRV_ANS_TOO_BIG,
 	DRV_ANS_INVALID,     /* the body does not decode */
 	DRV_ANS_LOST,        /* appended here, but this node is no longer primary: outcome unknown here, ask the new one */
+};
+
+/* Who waits for the answer to an append, in the caller's words. Comes back with it. */
+struct drv_waiter {
+	void *owner;      /* not NULL */
+	uint64_t token;
+	uint32_t bytes, kind;
 };
 
 struct drv_answer {
@@ -84,7 +113,7 @@ struct drv_io {
 	void (*announce)(void *ctx);
 
 	/* --- clients and operators */
-	void (*answer)(void *ctx, void *waiter, const struct drv_answer *a);
+	void (*answer)(void *ctx, const struct drv_waiter *w, const struct drv_answer *a);
 	void (*room)(void *ctx);      /* what was answered DRV_ANS_HOLD may be fed again */
 	void (*committed)(void *ctx, leash_seq seq); /* readers may see up to here */
 	void (*changed)(void *ctx);   /* role, epoch, in-sync set or serving changed: status, gateways, hooks */
@@ -118,9 +147,10 @@ struct rep *drv_rep(struct drv *d);
 void drv_event(struct drv *d, const struct rep_event *ev);
 
 /*
- * A RECORDS message: m->recs and the records themselves, one drv_rec each (references stay the caller's). Their chain is
- * checked, and where they meet this log's end it must close: a chain that does not although epoch and position fit
- * means damage, here or there. Such records are not taken, and a note (REP_NOTE_VIOLATION) says so.
+ * A RECORDS message: m->recs and the records themselves, one drv_rec each (references stay the caller's). Among them the
+ * chain closes, as peer_replica_decode() has seen; where they meet this log's end it must close, too: a chain that does not
+ * although epoch and position fit means damage, here or there. Such records are not taken, and a note (REP_NOTE_VIOLATION)
+ * says so.
  */
 void drv_records(struct drv *d, const char *from, enum rep_link link, const struct rep_msg *m,
 	struct drv_rec *const *recs, uint64_t now_ns);
@@ -135,11 +165,13 @@ bool drv_wants_records(const struct drv *d);
 leash_id drv_cluster(const struct drv *d);
 
 /*
- * A client's append. @body is copied. The answer comes through io->answer with @waiter, perhaps from inside this call.
- * A waiter (not NULL, one append at a time) that goes away is taken out with drv_forget().
+ * A client's append. @body is copied, and so is @w. The answer comes through io->answer: from inside this call, then it
+ * returns 0; or when the position that it returns is committed.
  */
-void drv_submit(struct drv *d, struct bytes body, void *waiter, uint64_t now_ns);
-void drv_forget(struct drv *d, void *waiter);
+leash_seq drv_submit(struct drv *d, struct bytes body, const struct drv_waiter *w, uint64_t now_ns);
+
+/* @owner goes away: what it waits for at @seq, or everywhere (0), is not answered. Everywhere: looks at all that wait. */
+void drv_forget(struct drv *d, void *owner, leash_seq seq);
 
 /* End of the loop's turn: one batch to the log, streams pumped. */
 void drv_flush(struct drv *d, uint64_t now_ns);

@@ -2,7 +2,7 @@
 
 #define CACHE_CAP_MIN 1024
 
-static struct drv_rec **slot(const struct drv_cache *c, leash_seq seq)
+static struct drv_cached *slot(const struct drv_cache *c, leash_seq seq)
 {
 	return &c->ring[seq & (c->cap - 1)];
 }
@@ -40,36 +40,47 @@ void cache_push(struct drv_cache *c, struct drv_rec *rec)
 	must(rec->h.seq == c->end + 1);
 	if (c->end + 1 - c->first == c->cap)
 		grow(c);
+	c->upto += drv_rec_size(rec);
 	c->end++;
-	*slot(c, c->end) = rec;
-	c->bytes += drv_rec_size(rec);
+	*slot(c, c->end) = (struct drv_cached){ .rec = rec, .slab = rec->slab, .upto = c->upto };
+}
+
+uint64_t cache_upto(const struct drv_cache *c, leash_seq seq)
+{
+	must(seq + 1 >= c->first && seq <= c->end);
+	return seq >= c->first ? slot(c, seq)->upto : c->before;
 }
 
 void cache_cut(struct drv_cache *c, leash_seq seq)
 {
-	while (c->end > seq && c->end >= c->first) {
-		struct drv_rec *rec = *slot(c, c->end);
-
-		c->bytes -= drv_rec_size(rec);
-		drv_rec_unref(rec);
-		c->end--;
-	}
+	for (; c->end > seq && c->end >= c->first; c->end--)
+		drv_slab_unref(slot(c, c->end)->slab, 1);
+	c->upto = cache_upto(c, c->end);
 	if (c->end > seq) /* it was empty already, and began later */
 		cache_reset(c, seq);
 }
 
+/* The records themselves are not looked at: these are the oldest, and long out of the processor's caches. */
 void cache_evict(struct drv_cache *c, uint64_t bytes_max, leash_seq floor)
 {
-	while (c->first <= c->end && c->first <= floor && c->bytes > bytes_max) {
-		struct drv_rec *rec = *slot(c, c->first);
+	struct drv_slab *slab = NULL;
+	uint32_t n = 0;
 
-		c->bytes -= drv_rec_size(rec);
-		drv_rec_unref(rec);
-		c->first++;
+	for (; c->first <= c->end && c->first <= floor && c->upto - c->before > bytes_max; c->first++) {
+		const struct drv_cached *e = slot(c, c->first);
+
+		if (e->slab != slab) {
+			drv_slab_unref(slab, n);
+			slab = e->slab;
+			n = 0;
+		}
+		n++;
+		c->before = e->upto;
 	}
+	drv_slab_unref(slab, n);
 }
 
 struct drv_rec *cache_get(const struct drv_cache *c, leash_seq seq)
 {
-	return seq >= c->first && seq <= c->end ? *slot(c, seq) : NULL;
+	return seq >= c->first && seq <= c->end ? slot(c, seq)->rec : NULL;
 }

@@ -16,18 +16,22 @@
 
 #include "node/driver.h"
 
-#include "base/table.h"
-
 #define DRV_APPEND_MAX        1024         /* records of one io->append() */
 #define DRV_DEFERRED_MSGS_MAX 256          /* messages that came from inside an io call; more are dropped, as a net does */
 #define DRV_RETAIN_NS         (5 * UINT64_C(1000000000)) /* between calls of io->retain() */
 
 /* ---- newest records: first..end without a gap, in a ring that grows by doubling */
+struct drv_cached {
+	struct drv_rec *rec;
+	struct drv_slab *slab; /* of .rec */
+	uint64_t upto;         /* bytes of all records up to this one, counted from some beginning */
+};
+
 struct drv_cache {
-	struct drv_rec **ring; /* [seq & (cap - 1)] */
-	uint64_t cap;          /* 0 or a power of two */
-	leash_seq first, end;  /* end = first - 1: empty */
-	uint64_t bytes;
+	struct drv_cached *ring; /* [seq & (cap - 1)] */
+	uint64_t cap;            /* 0 or a power of two */
+	leash_seq first, end;    /* end = first - 1: empty */
+	uint64_t before, upto;   /* .upto of record first - 1; of record end */
 };
 
 void cache_deinit(struct drv_cache *c);
@@ -36,32 +40,36 @@ void cache_push(struct drv_cache *c, struct drv_rec *rec);      /* takes the ref
 void cache_cut(struct drv_cache *c, leash_seq seq);             /* drops what is behind @seq */
 void cache_evict(struct drv_cache *c, uint64_t bytes_max, leash_seq floor); /* oldest first, only up to @floor */
 struct drv_rec *cache_get(const struct drv_cache *c, leash_seq seq); /* borrowed; NULL: not there */
+uint64_t cache_upto(const struct drv_cache *c, leash_seq seq);       /* of first - 1 .. end: differences are bytes in between */
 
 static inline uint64_t drv_rec_size(const struct drv_rec *rec)
 {
 	return REC_HEADER_BYTES + (uint64_t)rec->body_bytes;
 }
 
-/* ---- waiters: one list by sequence number, and a table by pointer for drv_forget() */
-struct drv_waiter {
-	UT_hash_handle hh;
-	void *waiter; /* key */
-	struct drv_waiter *prev, *next;
+/* ---- waiters: each of the records appended here has a place for one; retries of those stand in a list */
+struct drv_retry {
+	struct drv_waiter w;
+	struct drv_retry *prev, *next;
 	leash_seq seq;
 	enum drv_answer_kind kind; /* the answer when .seq commits */
 };
 
 struct drv_wait {
-	struct drv_waiter *head, *tail; /* rising .seq */
-	struct drv_waiter *by_ptr;
-	uint64_t n;
+	struct drv_waiter *ring;        /* [seq & (cap - 1)]; no owner: whoever waited is gone */
+	uint64_t cap;                   /* 0 or a power of two; grows to what may be uncommitted */
+	leash_seq first, next;          /* records first .. next - 1 */
+	struct drv_retry *head, *tail;  /* rising .seq */
+	uint64_t n;                     /* in the list */
 };
 
 void wait_deinit(struct drv_wait *w);
-int wait_add(struct drv_wait *w, void *waiter, leash_seq seq, enum drv_answer_kind kind) _must_check_;
-void wait_forget(struct drv_wait *w, void *waiter);
+/* For record @seq, which is the next one. */
+int wait_append(struct drv_wait *w, const struct drv_waiter *who, leash_seq seq) _must_check_;
+int wait_retry(struct drv_wait *w, const struct drv_waiter *who, leash_seq seq, enum drv_answer_kind kind) _must_check_;
+void wait_forget(struct drv_wait *w, const void *owner, leash_seq seq);
 /* The lowest, taken out, when it is at or below @seq. False: none. */
-bool wait_take(struct drv_wait *w, leash_seq seq, void **ret_waiter, struct drv_answer *ret_answer);
+bool wait_take(struct drv_wait *w, leash_seq seq, struct drv_waiter *ret_who, struct drv_answer *ret_answer);
 
 /* ---- streams */
 struct drv_stream {
@@ -110,7 +118,9 @@ struct drv {
 	leash_seq own_from;            /* primary: first own record behind the commit index; 0 = no primary */
 	uint64_t uncommitted_bytes;    /* own records behind the commit index */
 	uint64_t retain_ns;
+	struct { uint64_t ns, at_ns; } real; /* CLOCK_REALTIME as it was at now_ns */
 
+	struct drv_arena arena;        /* of the records appended here */
 	struct drv_cache cache;
 	struct drv_wait wait;
 	struct drv_stream streams[REP_NODES_MAX];

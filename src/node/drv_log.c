@@ -4,9 +4,10 @@
  */
 #include "node/drv_int.h"
 
-static uint64_t log_bytes(const struct drv_rec *rec)
+/* What records @from..@to take of the log. */
+static uint64_t log_bytes(const struct drv *d, leash_seq from, leash_seq to)
 {
-	return drv_rec_size(rec) + DRV_RECORD_OVERHEAD;
+	return cache_upto(&d->cache, to) - cache_upto(&d->cache, from - 1) + (to + 1 - from) * DRV_RECORD_OVERHEAD;
 }
 
 void drv_append(struct drv *d, struct drv_rec *rec)
@@ -15,7 +16,7 @@ void drv_append(struct drv *d, struct drv_rec *rec)
 	cache_push(&d->cache, rec);
 	d->end = rec->h.seq;
 	d->chain = rec->h.chain;
-	d->backlog_bytes += log_bytes(rec);
+	d->backlog_bytes += drv_rec_size(rec) + DRV_RECORD_OVERHEAD;
 }
 
 /* Everything accepted and not yet with io->append. io may call back from inside: the account comes first. */
@@ -30,11 +31,9 @@ void drv_hand_over(struct drv *d)
 			struct drv_rec *rec = cache_get(&d->cache, ++d->handed);
 
 			must(rec); /* what is not durable is in the cache */
-			recs[n++] = drv_rec_ref(rec);
+			recs[n++] = rec;
 		}
 		d->io.append(d->io.ctx, recs, n);
-		for (size_t i = 0; i < n; i++)
-			drv_rec_unref(recs[i]);
 	}
 }
 
@@ -47,9 +46,10 @@ void drv_trim_cache(struct drv *d)
 
 void drv_commit(struct drv *d, leash_seq seq)
 {
-	if (d->own_from) {
-		for (; d->own_from <= MIN2(seq, d->end); d->own_from++)
-			d->uncommitted_bytes -= drv_rec_size(cache_get(&d->cache, d->own_from));
+	seq = MIN2(seq, d->end);
+	if (d->own_from && d->own_from <= seq) {
+		d->uncommitted_bytes -= cache_upto(&d->cache, seq) - cache_upto(&d->cache, d->own_from - 1);
+		d->own_from = seq + 1;
 	}
 	drv_trim_cache(d);
 }
@@ -73,9 +73,7 @@ static void ends_at(struct drv *d, leash_seq end)
 	d->handed = MIN2(d->handed, end);
 	d->durable = MIN2(d->durable, end);
 	d->marked = MIN2(d->marked, end);
-	d->backlog_bytes = 0;
-	for (leash_seq s = d->durable + 1; s <= end; s++)
-		d->backlog_bytes += log_bytes(cache_get(&d->cache, s));
+	d->backlog_bytes = log_bytes(d, d->durable + 1, end);
 	stream_cut(d);
 }
 
@@ -113,8 +111,7 @@ static bool on_durable(struct drv *d, leash_seq seq)
 	if (d->cutting || seq <= d->durable)
 		return false; /* of before the cut */
 	seq = MIN2(seq, d->handed);
-	for (leash_seq s = d->durable + 1; s <= seq; s++)
-		d->backlog_bytes -= log_bytes(cache_get(&d->cache, s));
+	d->backlog_bytes -= log_bytes(d, d->durable + 1, seq);
 	d->durable = seq;
 	drv_trim_cache(d);
 	return true;

@@ -2,25 +2,12 @@
  * Records from a primary (or a relay that speaks for it). Before the state machine sees a message, everything in it
  * that could not be appended is taken away: it counts what it takes as part of the log at once.
  *
- *  - the chain must close from record to record;
- *  - where the message meets this log's end, it must close with the driver's own chain. When it does not, and the
- *    record at the end itself is of another epoch, that is a conflict: R6 cuts. When it begins behind the end with
- *    another epoch, the end may be in conflict. Else it is damage, here or there.
+ * That the chain closes from record to record has been seen already (peer_replica_decode()). Where the message meets this
+ * log's end, it must close with the driver's own chain. When it does not, and the record at the end itself is of another
+ * epoch, that is a conflict: R6 cuts. When it begins behind the end with another epoch, the end may be in conflict. Else it
+ * is damage, here or there.
  */
 #include "node/drv_int.h"
-
-/* How many of the message's first records are whole among themselves. */
-static uint32_t whole(const struct rep_msg *m, struct drv_rec *const *recs)
-{
-	for (uint32_t i = 0; i < m->n_recs; i++) {
-		if (recs[i]->h.seq != m->recs[i].seq || recs[i]->h.epoch != m->recs[i].epoch)
-			return i;
-		if (i > 0 && (recs[i]->h.seq != recs[i - 1]->h.seq + 1 ||
-				     !rec_chain_follows(&recs[i]->h, recs[i - 1]->h.chain)))
-			return i;
-	}
-	return m->n_recs;
-}
 
 /* Does @rec, at this log's end, say that this log is another one by right (R6)? */
 static bool conflict(const struct drv *d, const struct drv_rec *rec)
@@ -44,12 +31,10 @@ static void note_damage(struct drv *d, const struct rep_msg *m, leash_seq seq)
 
 uint32_t drv_records_fit(struct drv *d, const struct rep_msg *m, struct drv_rec *const *recs)
 {
-	uint32_t n = whole(m, recs);
-	leash_seq first = n ? recs[0]->h.seq : 0;
+	uint32_t n = m->n_recs;
+	leash_seq first = recs[0]->h.seq;
 
-	if (n < m->n_recs)
-		note_damage(d, m, m->recs[n].seq);
-	if (n == 0 || d->cutting || first > d->end + 1 || first + n - 1 < d->end)
+	if (d->cutting || first > d->end + 1 || first + n - 1 < d->end)
 		return n; /* does not meet the end: the state machine takes nothing of it */
 	if (first == d->end + 1) {
 		if (rec_chain_follows(&recs[0]->h, d->chain))
@@ -67,8 +52,9 @@ uint32_t drv_records_fit(struct drv *d, const struct rep_msg *m, struct drv_rec 
 
 void drv_accept(struct drv *d, uint32_t first, uint32_t count)
 {
-	for (uint32_t i = first; i < first + count; i++) {
-		must(d->recs && i < d->n_recs && rec_chain_follows(&d->recs[i]->h, d->chain));
-		drv_append(d, drv_rec_ref(d->recs[i]));
-	}
+	must(d->recs && count > 0 && first < d->n_recs && count <= d->n_recs - first);
+	must(rec_chain_follows(&d->recs[first]->h, d->chain));
+	drv_recs_ref(d->recs + first, count);
+	for (uint32_t i = first; i < first + count; i++)
+		drv_append(d, d->recs[i]);
 }

@@ -8,12 +8,12 @@
 
 static void answer_committed(struct drv *d, leash_seq seq)
 {
+	struct drv_waiter w;
 	struct drv_answer a;
-	void *waiter;
 
-	while (wait_take(&d->wait, seq, &waiter, &a)) {
+	while (wait_take(&d->wait, seq, &w, &a)) {
 		a.epoch = rep_epoch(d->rep);
-		d->io.answer(d->io.ctx, waiter, &a);
+		d->io.answer(d->io.ctx, &w, &a);
 	}
 }
 
@@ -27,13 +27,13 @@ static void on_commit(struct drv *d, leash_seq seq)
 
 static void on_demoted(struct drv *d)
 {
+	struct drv_waiter w;
 	struct drv_answer a;
-	void *waiter;
 
 	d->own_from = d->uncommitted_bytes = 0;
-	while (wait_take(&d->wait, UINT64_MAX, &waiter, &a)) {
+	while (wait_take(&d->wait, UINT64_MAX, &w, &a)) {
 		a = (struct drv_answer){ .kind = DRV_ANS_LOST, .epoch = rep_epoch(d->rep) };
-		d->io.answer(d->io.ctx, waiter, &a);
+		d->io.answer(d->io.ctx, &w, &a);
 	}
 }
 

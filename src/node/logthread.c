@@ -203,8 +203,7 @@ void lt_cmd_free(struct lt_cmd *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < c->n; i++)
-		drv_rec_unref(c->recs[i]);
+	drv_recs_unref(c->recs, c->n);
 	free(c);
 }
 
@@ -231,8 +230,8 @@ static void give_records(struct logthread *lt, enum lt_cmd_kind kind, struct drv
 	struct lt_cmd *c = cmd_new(kind, n);
 
 	must(n >= 1 && n <= LT_GROUP_MAX);
-	for (size_t i = 0; i < n; i++)
-		c->recs[i] = drv_rec_ref(recs[i]);
+	drv_recs_ref(recs, n);
+	memcpy(c->recs, recs, n * sizeof(struct drv_rec *));
 	c->n = n;
 	give(lt, c);
 }

@@ -10,8 +10,7 @@ void lt_read_free(struct logthread_read *r)
 {
 	if (!r)
 		return;
-	for (size_t i = 0; i < r->n; i++)
-		drv_rec_unref(r->recs[i]);
+	drv_recs_unref(r->recs, r->n);
 	free(r->recs);
 	free(r);
 }
@@ -41,21 +40,29 @@ void logthread_read_cancel(struct logthread_read *r)
 	r->fn = NULL; /* it is read all the same, and freed where it would have been called */
 }
 
-static int read_one(struct rlog_reader *reader, leash_seq seq, struct drv_rec **ret_rec)
+static int read_one(struct rlog_reader *reader, leash_seq seq, struct drv_arena *arena, struct drv_rec **ret_rec)
 {
-	static const struct rec_ident none;
+	struct drv_rec *rec;
 	struct rlog_view v;
 	int r = rlog_read(reader, seq, &v);
 
 	if (r != 0)
 		return r;
-	*ret_rec = drv_rec_new(&v.h, &none, v.body);
-	return *ret_rec ? 0 : -ENOMEM;
+	rec = drv_rec_alloc(arena, v.body.len);
+	if (!rec)
+		return -ENOMEM;
+	rec->h = v.h;
+	rec->ident = (struct rec_ident){ 0 };
+	memcpy(rec->bytes, v.header.p, REC_HEADER_BYTES);
+	memcpy(rec->bytes + REC_HEADER_BYTES, v.body.p, v.body.len);
+	*ret_rec = rec;
+	return 0;
 }
 
 /* *ret_damaged: the record that is damaged; 0: none is. */
 static void read_range(struct logthread_read *r, struct rlog_reader *reader, leash_seq *ret_damaged)
 {
+	_cleanup_(drv_arena_deinit) struct drv_arena arena = DRV_ARENA_NULL;
 	uint64_t span = r->to - r->from + 1;
 	size_t max = (size_t)MIN2(span, (uint64_t)r->count_max), bytes = 0;
 
@@ -69,7 +76,7 @@ static void read_range(struct logthread_read *r, struct rlog_reader *reader, lea
 	*ret_damaged = 0;
 	while (r->n < max && (r->n == 0 || bytes < r->bytes_max)) {
 		leash_seq seq = r->reverse ? r->to - r->n : r->from + r->n;
-		int e = read_one(reader, seq, &r->recs[r->n]);
+		int e = read_one(reader, seq, &arena, &r->recs[r->n]);
 
 		if (e != 0) {
 			*ret_damaged = e == RLOG_E_DAMAGED ? seq : 0;
@@ -83,8 +90,7 @@ static void read_range(struct logthread_read *r, struct rlog_reader *reader, lea
 
 static void forget_records(struct logthread_read *r)
 {
-	for (size_t i = 0; i < r->n; i++)
-		drv_rec_unref(r->recs[i]);
+	drv_recs_unref(r->recs, r->n);
 	r->n = 0;
 }
 

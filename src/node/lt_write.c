@@ -192,11 +192,18 @@ static struct lt_done *meta_done(uint64_t ticket)
 	return d;
 }
 
+/* Older metadata that waits for room must never be written over newer: it may promise less (R4, R9). */
+static void forget_stuck_meta(struct logthread *lt)
+{
+	lt_cmd_free(TAKE(lt->w.stuck_meta));
+}
+
 void lt_do_meta(struct logthread *lt, struct lt_cmd *c)
 {
 	struct rlog_meta m = c->meta;
 	int r;
 
+	forget_stuck_meta(lt);
 	memcpy(m.engine, lt->w.meta.engine, sizeof m.engine);
 	memcpy(m.node, lt->w.meta.node, sizeof m.node);
 	m.incarnation = lt->w.meta.incarnation;
@@ -243,6 +250,7 @@ static void do_set_aside(struct logthread *lt, struct lt_cmd *c)
 	int r;
 
 	lt_rebuild_drop(lt);
+	forget_stuck_meta(lt);
 	m.incarnation = c->incarnation;
 	m.log_epoch = m.log_matched = 0; /* it may lack what it had: nothing for `leash recover` to build upon (R9) */
 	r = write_meta(lt, &m);

@@ -49,6 +49,7 @@ void net_free(struct net *net)
 		net_read_forget(net->reads);
 	net_admin_deinit(net);
 	net_peer_deinit(net);
+	net_submit_deinit(net);
 	if (net->dns)
 		evdns_base_free(net->dns, 0);
 	if (net->control_path)
@@ -348,7 +349,7 @@ void net_end_of_turn(struct net *net)
 	if (!net->node)
 		return;
 	net_submit_tick(net);
-	if (net->status_changed || net->status_moved)
+	if (net->status_changed)
 		net_resp_tell(net);
 	net_data_push_status(net);
 }
@@ -363,10 +364,10 @@ void net_drain(struct net *net)
 
 bool net_drained(const struct net *net)
 {
-	if (net->submits[0] || net->submits[1] || net->held)
+	if (net->submits || net->held)
 		return false;
 	for (const struct conn *c = net->conns; c; c = c->next)
-		if ((c->class == &resp_class || c->class == &data_class) && buf_len(c->out))
+		if (c->class == &data_class ? net_data_unanswered(c) : c->class == &resp_class && buf_len(c->out))
 			return false;
 	return true;
 }

@@ -15,8 +15,8 @@ struct data {
 	bool admin;                  /* one is under way */
 	uint64_t admin_token;
 	uint64_t submit_bytes;
-	struct peer_result *results; /* answered in this turn */
-	size_t n_results, results_max;
+	struct peer_result *results; /* answered in this turn, in runs */
+	size_t n_results, results_max, n_answers;
 	bool status_due;             /* it is new, or behind */
 };
 
@@ -75,7 +75,7 @@ static void flush_results(struct conn *c)
 	if (d->n_results == 0)
 		return;
 	sent(c, peer_results_encode(c->out, d->results, d->n_results));
-	d->n_results = 0;
+	d->n_results = d->n_answers = 0;
 }
 
 void net_data_result(struct conn *c, const struct peer_result *result, size_t bytes)
@@ -86,6 +86,13 @@ void net_data_result(struct conn *c, const struct peer_result *result, size_t by
 	d->submit_bytes -= bytes;
 	if (c->doomed)
 		return;
+	if (d->n_answers == PEER_RESULTS_MAX)
+		flush_results(c);
+	d->n_answers++;
+	if (d->n_results && peer_result_extend(&d->results[d->n_results - 1], result)) {
+		conn_touch(c);
+		return;
+	}
 	if (d->n_results == d->results_max) {
 		size_t max = d->results_max ? 2 * d->results_max : 64;
 		struct peer_result *results = realloc(d->results, max * sizeof *results);
@@ -110,7 +117,8 @@ static int on_submit(struct conn *c, struct bytes payload)
 		return -EPROTO;
 	d->submits++;
 	d->submit_bytes += m.body.len;
-	return net_submit(c->net, c, NULL, m.token, m.body);
+	net_submit_conn(c->net, c, m.token, m.body);
+	return 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------------ reads */
@@ -131,8 +139,6 @@ void net_data_records(struct conn *c, uint64_t token, enum peer_status_code stat
 	for (size_t i = 0; i < n; i++)
 		pieces[i] = (struct bytes){ recs[i]->bytes, REC_HEADER_BYTES + recs[i]->body_bytes };
 	r = peer_records_data_encode(c->out, &m, pieces, n);
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = buf_put(c->out, pieces[i].p, pieces[i].len);
 	sent(c, r);
 }
 
@@ -218,11 +224,11 @@ static bool data_full(const struct conn *c)
 	       d->reads >= NET_READS_MAX || d->admin || buf_len(c->out) >= NET_OUT_BYTES || c->net->draining;
 }
 
-bool net_data_busy(const struct conn *c)
+bool net_data_unanswered(const struct conn *c)
 {
 	const struct data *d = c->data;
 
-	return d->submits || d->reads || d->admin || buf_len(c->out);
+	return d->submits || buf_len(c->out);
 }
 
 static int on_frame(struct conn *c, const struct frame *f)
@@ -289,7 +295,8 @@ static void data_closed(struct conn *c, int error _unused_)
 	struct data *d = c->data;
 
 	c->net->counters.gateways -= d->kind == PEER_KIND_GATEWAY;
-	net_submit_forget_conn(c->net, c);
+	if (d->submits)
+		net_submit_forget_conn(c->net, c);
 	net_read_forget_conn(c->net, c);
 	net_admin_forget(c->net, d);
 	free(d->results);
@@ -319,6 +326,7 @@ void net_data_begin(struct conn *c, const struct peer_hello *hello)
 	d->status_due = true;
 	c->net->counters.gateways += d->kind == PEER_KIND_GATEWAY;
 	conn_become(c, &data_class, d);
+	conn_bulk(c);
 	if (buf_len(c->in))
 		data_feed(c);
 }

@@ -116,6 +116,11 @@ void conn_become(struct conn *c, const struct conn_class *class, void *data)
 	conn_touch(c);
 }
 
+void conn_bulk(struct conn *c)
+{
+	c->own_in.keep = c->own_out.keep = NET_BUF_KEEP;
+}
+
 static void free_doomed(struct conn *c)
 {
 	struct net *net = c->net;
@@ -130,15 +135,34 @@ static void free_doomed(struct conn *c)
 	free(c);
 }
 
-static void on_readable(evutil_socket_t fd, short what _unused_, void *ctx)
+/* Into the buffer itself where it keeps its memory; else through one that all share, so that idle clients take none. */
+static ssize_t read_in(struct conn *c)
+{
+	bool bulk = c->in->keep >= NET_READ_BYTES;
+	uint8_t *to = bulk ? buf_reserve(c->in, NET_READ_BYTES) : c->net->scratch;
+	ssize_t n;
+
+	if (!to)
+		return -ENOMEM;
+	n = read(c->fd, to, NET_READ_BYTES);
+	if (n < 0)
+		return -errno;
+	if (bulk)
+		buf_commit(c->in, (size_t)n);
+	else if (buf_put(c->in, to, (size_t)n) < 0)
+		return -ENOMEM;
+	return n;
+}
+
+static void on_readable(evutil_socket_t fd _unused_, short what _unused_, void *ctx)
 {
 	struct conn *c = ctx;
-	ssize_t n = read(fd, c->net->scratch, NET_READ_BYTES);
+	ssize_t n = read_in(c);
 
 	c->net->now_ns = clk_boot_ns();
 	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			conn_close(c, errno);
+		if (n != -EAGAIN && n != -EINTR)
+			conn_close(c, (int)-n);
 		return;
 	}
 	conn_touch(c);
@@ -152,10 +176,6 @@ static void on_readable(evutil_socket_t fd, short what _unused_, void *ctx)
 		return;
 	}
 	c->net->counters.in_bytes += (uint64_t)n;
-	if (buf_put(c->in, c->net->scratch, (size_t)n) < 0) {
-		conn_close(c, ENOMEM);
-		return;
-	}
 	c->class->feed(c);
 }
 

@@ -12,6 +12,7 @@
 
 #define NET_READ_BYTES    (256u * 1024) /* of one read(2) */
 #define NET_WRITE_BYTES   (1u << 20)    /* of one write(2) */
+#define NET_BUF_KEEP      (2u << 20)    /* of connections to nodes and gateways: they are few, and much goes through them */
 #define NET_READS_MAX     64u           /* READs under way of one connection */
 #define NET_ACCEPT_TURN   64u           /* connections accepted in one turn */
 #define NET_REDIAL_MIN_NS UINT64_C(20000000)
@@ -48,15 +49,19 @@ struct conn {
 	struct conn *next_touched, *next_doomed;
 };
 
-/* An append on its way. The waiter of node_submit(). */
+/* What the owner of a struct drv_waiter is: of a SUBMIT the struct conn, of the front's appends a struct submit. */
+enum { NET_WAITS_CONN, NET_WAITS_FRONT };
+
+/* An append of the front, or of whom ever when it is held back. */
 struct submit {
 	struct net *net;
 	struct conn *conn;        /* SUBMIT of a data connection, else NULL */
 	struct front_op *op;      /* of the front, else NULL */
 	uint64_t token;
-	size_t bytes;
-	uint64_t deadline_ns;     /* while held; of the front's always */
+	uint32_t bytes;
 	bool submitted;           /* the node has it */
+	leash_seq waits;          /* where, of node_submit(); 0: nowhere */
+	uint64_t deadline_ns;
 	struct buf body;          /* while held */
 	struct submit *prev, *next;
 };
@@ -98,13 +103,13 @@ struct net {
 	uint8_t *scratch;            /* NET_READ_BYTES */
 
 	/* net_submit.c */
-	/* with the node, in the order of submission: [0] of data connections, [1] of the front */
-	struct submit *submits[2];
+	struct submit *submits;      /* of the front, with the node, in the order of submission */
 	struct submit *held;         /* waiting for room, in the order of arrival */
-	struct submit *submitting;   /* inside node_submit() */
+	bool submitting;             /* inside node_submit() */
 	bool hold_answer;            /* it said HOLD */
 	bool refeed;
 	size_t held_bytes;
+	struct submit *spare_submits; /* by .next */
 
 	/* net_read.c, net_admin.c */
 	struct net_read *reads;
@@ -118,6 +123,7 @@ struct net {
 	struct peer_link *links;
 	uint64_t conn_no;            /* of the last connection made to a peer */
 	struct peer_scratch decode;  /* arrays for incoming replica messages */
+	struct drv_arena arena;      /* of records that came in */
 	struct drv_rec **recs;       /* REP_BATCH_MAX */
 	struct bytes *pieces;        /* REP_BATCH_MAX */
 
@@ -128,6 +134,7 @@ struct net {
 /* ---- net_ev.c: the only file that makes, arms and frees events; conn_* */
 int conn_new(struct net *net, int fd, const struct conn_class *class, struct conn **ret_conn) _must_check_;
 void conn_become(struct conn *c, const struct conn_class *class, void *data);
+void conn_bulk(struct conn *c);              /* its buffers keep their memory, and are read into */
 void conn_touch(struct conn *c);             /* something to do at the end of the turn: output, other interest */
 void conn_again(struct conn *c);             /* from inside turn(): it needs another one */
 void conn_close(struct conn *c, int error);  /* now; ->closed and the memory go at the end of the turn */
@@ -149,15 +156,15 @@ void net_resp_begin(struct conn *c); /* a fresh connection turned out to speak R
 void net_resp_tell(struct net *net); /* role, commit, secondaries -> front */
 
 /* ---- net_submit.c */
-int net_submit(struct net *net, struct conn *conn, struct front_op *op, uint64_t token, struct bytes body)
-	_must_check_;
-void net_answer(void *ctx, void *waiter, const struct drv_answer *a);
+int net_submit_front(struct net *net, struct front_op *op, struct bytes body) _must_check_;
+void net_submit_conn(struct net *net, struct conn *conn, uint64_t token, struct bytes body);
+void net_answer(void *ctx, const struct drv_waiter *w, const struct drv_answer *a);
 void net_refeed(struct net *net);            /* what is held may be fed again */
-void net_submit_forget(struct submit *s);    /* whoever waited is gone */
+void net_submit_forget(struct submit *s);    /* of the front: whoever waited is gone */
 void net_submit_forget_conn(struct net *net, struct conn *conn);
+void net_submit_deinit(struct net *net);
 uint64_t net_submit_deadline_ns(const struct net *net);
 void net_submit_tick(struct net *net);
-void net_submit_done(struct submit *s, enum peer_status_code status, leash_seq seq, leash_epoch epoch);
 
 /* ---- net_read.c */
 int net_read(struct net *net, struct conn *conn, struct front_op *op, const struct peer_read *r) _must_check_;
@@ -182,7 +189,7 @@ void net_data_records(struct conn *c, uint64_t token, enum peer_status_code stat
 	size_t n, bool more, bool reverse);
 void net_data_push_status(struct net *net);
 uint64_t net_data_deadline_ns(const struct net *net);
-bool net_data_busy(const struct conn *c);
+bool net_data_unanswered(const struct conn *c); /* appends, or output */
 extern const struct conn_class data_class;
 extern const struct conn_class resp_class;
 void net_welcome(struct net *net, struct peer_hello *ret_hello);

@@ -105,6 +105,7 @@ void net_peer_deinit(struct net *net)
 	free(net->decode.views);
 	free(net->recs);
 	free(net->pieces);
+	drv_arena_deinit(&net->arena);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- messages */
@@ -117,15 +118,18 @@ static int feed_records(struct conn *c, struct peer_link *l, enum rep_link link,
 
 	for (; n < m->n_recs; n++) {
 		const struct peer_view *v = &net->decode.views[n];
+		struct drv_rec *rec = drv_rec_alloc(&net->arena, v->body.len);
 
-		net->recs[n] = drv_rec_new(&v->h, &m->recs[n].ident, v->body);
-		if (!net->recs[n])
+		if (!rec)
 			break;
+		rec->h = v->h;
+		rec->ident = m->recs[n].ident;
+		memcpy(rec->bytes, v->header.p, REC_HEADER_BYTES + v->body.len); /* side by side there, too */
+		net->recs[n] = rec;
 	}
 	if (n == m->n_recs)
 		node_records(net->node, l->node, link, m, net->recs);
-	for (uint32_t i = 0; i < n; i++)
-		drv_rec_unref(net->recs[i]);
+	drv_recs_unref(net->recs, n);
 	return n == m->n_recs ? 0 : -ENOMEM;
 }
 
@@ -213,8 +217,6 @@ bool net_peer_send_records(void *ctx, const char *node, const struct rep_msg *he
 	for (size_t i = 0; i < n; i++)
 		net->pieces[i] = (struct bytes){ recs[i]->bytes, REC_HEADER_BYTES + recs[i]->body_bytes };
 	r = peer_records_encode(c->out, head, net->pieces, n);
-	for (size_t i = 0; r == 0 && i < n; i++)
-		r = buf_put(c->out, net->pieces[i].p, net->pieces[i].len);
 	if (r)
 		conn_close(c, -r);
 	else
@@ -317,6 +319,7 @@ static void begin_node(struct conn *c, const struct peer_hello *h)
 	if (!l->out && l->address[0])
 		l->retry_ns = c->net->now_ns; /* it is there: no need to wait */
 	conn_become(c, &in_class, l);
+	conn_bulk(c);
 	in_feed(c);
 }
 
@@ -458,6 +461,7 @@ static void on_welcome(struct peer_link *l, struct bytes payload)
 		conn_close(c, ECONNABORTED);
 		return;
 	}
+	conn_bulk(c);
 	l->up = true;
 	l->refused = false;
 	l->pause_ns = NET_REDIAL_MIN_NS;

@@ -15,7 +15,7 @@ static void on_append(void *ctx, struct front_op *op, const struct rec_body *b, 
 	int r = rec_body_encode(&body, b, 0, pairs, n_pairs);
 
 	if (r == 0)
-		r = net_submit(net, NULL, op, 0, (struct bytes){ buf_head(&body), buf_len(&body) });
+		r = net_submit_front(net, op, (struct bytes){ buf_head(&body), buf_len(&body) });
 	if (r)
 		front_append_done(op, r == -ENOMEM ? PEER_ST_OOM : PEER_ST_INVALID, 0);
 	buf_deinit(&body);

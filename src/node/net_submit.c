@@ -9,45 +9,68 @@
 #include "base/clk.h"
 #include "node/net_int.h"
 
-static void answer_front(struct submit *s, enum peer_status_code status, leash_seq seq)
+/* There are as many as ever were on their way at once, which each connection bounds; they are kept for the next. */
+static struct submit *submit_alloc(struct net *net)
 {
-	front_append_done(s->op, status, seq);
+	struct submit *s = net->spare_submits;
+
+	if (!s)
+		return malloc(sizeof *s);
+	net->spare_submits = s->next;
+	return s;
 }
 
-static void answer_data(struct submit *s, enum peer_status_code status, leash_seq seq, leash_epoch epoch)
+static void submit_free(struct submit *s)
 {
-	struct peer_result r = { .token = s->token, .status = status, .seq = seq, .epoch = epoch };
+	buf_deinit(&s->body);
+	s->next = s->net->spare_submits;
+	s->net->spare_submits = s;
+}
 
-	net_data_result(s->conn, &r, s->bytes);
+void net_submit_deinit(struct net *net)
+{
+	while (net->spare_submits) {
+		struct submit *s = net->spare_submits;
+
+		net->spare_submits = s->next;
+		free(s);
+	}
 }
 
 static void link_submitted(struct submit *s)
 {
 	s->submitted = true;
-	DL_APPEND(s->net->submits[s->op != NULL], s);
+	DL_APPEND(s->net->submits, s);
 }
 
 static void unlink_submit(struct submit *s)
 {
 	if (s->submitted) {
 		s->submitted = false;
-		DL_DELETE(s->net->submits[s->op != NULL], s);
+		DL_DELETE(s->net->submits, s);
 		return;
 	}
 	DL_DELETE(s->net->held, s);
 	s->net->held_bytes -= s->bytes;
 }
 
+static void answer_conn(struct conn *c, uint64_t token, uint32_t bytes, enum peer_status_code status, leash_seq seq,
+	leash_epoch epoch)
+{
+	struct peer_result r = { .token = token, .status = status, .seq = seq, .epoch = epoch, .count = 1 };
+
+	net_data_result(c, &r, bytes);
+}
+
 /* The end of @s: it is answered and gone. */
-void net_submit_done(struct submit *s, enum peer_status_code status, leash_seq seq, leash_epoch epoch)
+static void submit_done(struct submit *s, enum peer_status_code status, leash_seq seq)
 {
 	unlink_submit(s);
 	if (s->op)
-		answer_front(s, status, seq);
+		front_append_done(s->op, status, seq);
 	else
-		answer_data(s, status, seq, epoch);
-	buf_deinit(&s->body);
-	free(s);
+		answer_conn(s->conn, s->token, s->bytes, status, seq, 0);
+	submit_free(s);
 }
 
 static enum peer_status_code status_of(enum drv_answer_kind kind)
@@ -70,69 +93,104 @@ static enum peer_status_code status_of(enum drv_answer_kind kind)
 	return PEER_ST_INVALID;
 }
 
-void net_answer(void *ctx, void *waiter, const struct drv_answer *a)
+void net_answer(void *ctx, const struct drv_waiter *w, const struct drv_answer *a)
 {
 	struct net *net = ctx;
-	struct submit *s = waiter;
 
-	if (a->kind == DRV_ANS_HOLD && net->submitting == s) {
-		net->hold_answer = true; /* feed() keeps it */
+	if (a->kind == DRV_ANS_HOLD && net->submitting) {
+		net->hold_answer = true; /* feed() says so */
 		return;
 	}
-	if (net->submitting == s)
-		net->submitting = NULL;
-	net_submit_done(s, status_of(a->kind), a->seq, a->epoch);
+	if (w->kind == NET_WAITS_CONN)
+		answer_conn(w->owner, w->token, w->bytes, status_of(a->kind), a->seq, a->epoch);
+	else
+		submit_done(w->owner, status_of(a->kind), a->seq);
 }
 
-/* Gives @body to the node. False: it holds it back, nothing happened. */
-static bool feed(struct submit *s, struct bytes body)
+/* Gives @body to the node. False: it holds it back, nothing happened. *ret_waits: where the answer is waited for; 0: nowhere,
+ * it is held back, or answered and gone. */
+static bool feed(struct net *net, const struct drv_waiter *w, struct bytes body, leash_seq *ret_waits)
 {
-	struct net *net = s->net;
-
-	must(!net->submitting && s->submitted);
-	net->submitting = s;
+	must(!net->submitting);
+	net->submitting = true;
 	net->hold_answer = false;
-	node_submit(net->node, body, s);
-	net->submitting = NULL;
+	*ret_waits = node_submit(net->node, body, w, net->now_ns);
+	net->submitting = false;
 	return !net->hold_answer;
 }
 
+static bool feed_conn(struct net *net, struct conn *conn, uint64_t token, struct bytes body)
+{
+	struct drv_waiter w = { .owner = conn, .token = token, .bytes = (uint32_t)body.len, .kind = NET_WAITS_CONN };
+	leash_seq waits;
+
+	return feed(net, &w, body, &waits);
+}
+
+static bool feed_front(struct submit *s, struct bytes body)
+{
+	struct drv_waiter w = { .owner = s, .kind = NET_WAITS_FRONT };
+	leash_seq waits;
+	bool taken;
+
+	link_submitted(s);
+	taken = feed(s->net, &w, body, &waits);
+	if (waits)
+		s->waits = waits;
+	else if (!taken)
+		unlink_submit(s);
+	return taken;
+}
+
+/* Behind all that is held already. @body is copied. */
 static int hold(struct submit *s, struct bytes body)
 {
 	struct net *net = s->net;
 
 	if (net->held_bytes + body.len > NET_HELD_BYTES)
 		return -ENOBUFS;
-	if (buf_len(&s->body) == 0 && buf_put(&s->body, body.p, body.len) < 0)
+	if (buf_put(&s->body, body.p, body.len) < 0)
 		return -ENOMEM;
-	unlink_submit(s);
 	DL_APPEND(net->held, s);
 	net->held_bytes += s->bytes;
 	return 0;
 }
 
-/*
- * One append of a data connection (@conn) or of the front (@op). It is answered once, perhaps from inside. @body is
- * copied if need be. 0; -ENOMEM: not taken, no answer.
- */
-int net_submit(struct net *net, struct conn *conn, struct front_op *op, uint64_t token, struct bytes body)
+/* An append of the front. It is answered once, perhaps from inside. @body is copied. 0; -ENOMEM: not taken, no answer. */
+int net_submit_front(struct net *net, struct front_op *op, struct bytes body)
 {
-	struct submit *s = calloc(1, sizeof *s);
+	struct submit *s = submit_alloc(net);
 
 	if (!s)
 		return -ENOMEM;
-	s->net = net;
-	s->conn = conn;
-	s->op = op;
-	s->token = token;
-	s->bytes = body.len;
-	s->deadline_ns = net->now_ns + net->conf.hold_timeout_ns;
-	if (op)
-		op->backend = s;
-	link_submitted(s);
-	if ((net->held || !feed(s, body)) && hold(s, body))
-		net_submit_done(s, PEER_ST_HOLD, 0, 0);
+	*s = (struct submit){ .net = net, .op = op, .bytes = (uint32_t)body.len,
+		.deadline_ns = net->now_ns + net->conf.hold_timeout_ns };
+	op->backend = s;
+	if (!net->held && feed_front(s, body))
+		return 0;
+	if (hold(s, body)) {
+		front_append_done(op, PEER_ST_HOLD, 0);
+		submit_free(s);
+	}
 	return 0;
+}
+
+/* Likewise of a data connection. */
+void net_submit_conn(struct net *net, struct conn *conn, uint64_t token, struct bytes body)
+{
+	struct submit *s;
+
+	if (!net->held && feed_conn(net, conn, token, body))
+		return;
+	s = submit_alloc(net);
+	if (s)
+		*s = (struct submit){ .net = net, .conn = conn, .token = token, .bytes = (uint32_t)body.len,
+			.deadline_ns = net->now_ns + net->conf.hold_timeout_ns };
+	if (s && hold(s, body) == 0)
+		return;
+	if (s)
+		submit_free(s);
+	answer_conn(conn, token, (uint32_t)body.len, PEER_ST_HOLD, 0, 0);
 }
 
 /* Feeds what is held, in order, until it is held back again. From the end of the turn: callbacks of the node come here
@@ -144,21 +202,22 @@ static void refeed_now(struct net *net)
 	net->refeed = false;
 	while ((s = net->held)) {
 		struct buf body = s->body;
+		struct bytes b = { buf_head(&body), buf_len(&body) };
+		struct conn *conn = s->conn;
 		bool taken;
 
 		unlink_submit(s);
 		s->body = (struct buf)BUF_NULL;
-		link_submitted(s);
-		taken = feed(s, (struct bytes){ buf_head(&body), buf_len(&body) });
-		if (taken) {
-			buf_deinit(&body);
-			continue;
+		taken = conn ? feed_conn(net, conn, s->token, b) : feed_front(s, b);
+		if (!taken) {
+			s->body = body;
+			DL_PREPEND(net->held, s);
+			net->held_bytes += s->bytes;
+			return;
 		}
-		unlink_submit(s);
-		s->body = body;
-		DL_PREPEND(net->held, s);
-		net->held_bytes += s->bytes;
-		return;
+		if (conn)
+			submit_free(s); /* the front's is on its way, or answered and gone */
+		buf_deinit(&body);
 	}
 }
 
@@ -171,25 +230,20 @@ void net_refeed(struct net *net)
 void net_submit_forget(struct submit *s)
 {
 	if (s->submitted)
-		node_forget(s->net->node, s);
+		node_forget(s->net->node, s, s->waits);
 	unlink_submit(s);
-	buf_deinit(&s->body);
-	free(s);
-}
-
-static void forget_in(struct submit *list, struct conn *conn)
-{
-	for (struct submit *s = list, *next; s; s = next) {
-		next = s->next;
-		if (s->conn == conn)
-			net_submit_forget(s);
-	}
+	submit_free(s);
 }
 
 void net_submit_forget_conn(struct net *net, struct conn *conn)
 {
-	forget_in(net->submits[0], conn);
-	forget_in(net->held, conn);
+	struct submit *s, *next;
+
+	node_forget(net->node, conn, 0);
+	DL_FOREACH_SAFE(net->held, s, next) {
+		if (s->conn == conn)
+			net_submit_forget(s);
+	}
 }
 
 /* ---------------------------------------------------------------------------------------------------------- time */
@@ -197,7 +251,7 @@ void net_submit_forget_conn(struct net *net, struct conn *conn)
 /* All wait equally long, so the lists are in order of their deadlines. */
 uint64_t net_submit_deadline_ns(const struct net *net)
 {
-	const struct submit *a = net->submits[1], *b = net->held;
+	const struct submit *a = net->submits, *b = net->held;
 
 	return MIN2(a ? a->deadline_ns : UINT64_MAX, b ? b->deadline_ns : UINT64_MAX);
 }
@@ -213,10 +267,10 @@ void net_submit_tick(struct net *net)
 		refeed_now(net);
 	while ((s = net->held) && s->deadline_ns <= net->now_ns) {
 		node_rep_status(net->node, &status);
-		net_submit_done(s, status.below_min ? PEER_ST_NO_REPLICAS : PEER_ST_HOLD, 0, 0);
+		submit_done(s, status.below_min ? PEER_ST_NO_REPLICAS : PEER_ST_HOLD, 0);
 	}
-	while ((s = net->submits[1]) && s->deadline_ns <= net->now_ns) {
-		node_forget(net->node, s);
-		net_submit_done(s, PEER_ST_INDOUBT, 0, 0);
+	while ((s = net->submits) && s->deadline_ns <= net->now_ns) {
+		node_forget(net->node, s, s->waits);
+		submit_done(s, PEER_ST_INDOUBT, 0);
 	}
 }

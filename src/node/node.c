@@ -241,16 +241,16 @@ void node_stop(struct node *n, uint64_t deadline_ns)
 
 /* ------------------------------------------------------------------------------------------------------- what comes in */
 
-void node_submit(struct node *n, struct bytes body, void *waiter)
+leash_seq node_submit(struct node *n, struct bytes body, const struct drv_waiter *w, uint64_t now_ns)
 {
 	n->counters.append_bytes += body.len;
-	drv_submit(n->drv, body, waiter, clk_boot_ns());
 	node_kick(n);
+	return drv_submit(n->drv, body, w, now_ns);
 }
 
-void node_forget(struct node *n, void *waiter)
+void node_forget(struct node *n, void *owner, leash_seq seq)
 {
-	drv_forget(n->drv, waiter);
+	drv_forget(n->drv, owner, seq);
 }
 
 void node_link(struct node *n, const char *peer, bool up, uint64_t conn, bool refused)

@@ -68,7 +68,7 @@ struct node_net {
 	void (*send)(void *ctx, const char *node, enum rep_link link, const struct rep_msg *m);
 	bool (*send_records)(void *ctx, const char *node, const struct rep_msg *head, struct drv_rec *const *recs,
 		size_t n);
-	void (*answer)(void *ctx, void *waiter, const struct drv_answer *a);
+	void (*answer)(void *ctx, const struct drv_waiter *w, const struct drv_answer *a);
 	void (*room)(void *ctx);
 	void (*committed)(void *ctx, leash_seq seq);
 	void (*changed)(void *ctx); /* node_peer_status() says something new */
@@ -111,10 +111,10 @@ void node_stop(struct node *n, uint64_t deadline_ns);
 
 /* --------------------------------------------------------------------------------------------------------- clients */
 
-/* As drv_submit(): the answer comes through net->answer, perhaps from inside. Appends are grouped until the end of the
- * loop's turn. */
-void node_submit(struct node *n, struct bytes body, void *waiter);
-void node_forget(struct node *n, void *waiter);
+/* As drv_submit(), drv_forget(): the answer comes through net->answer, perhaps from inside. Appends are grouped until the
+ * end of the loop's turn. */
+leash_seq node_submit(struct node *n, struct bytes body, const struct drv_waiter *w, uint64_t now_ns);
+void node_forget(struct node *n, void *owner, leash_seq seq);
 
 /*
  * Records of a range as readers may see it here (R5a), in the order asked for. OK and none: there are none. @more: the

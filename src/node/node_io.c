@@ -119,7 +119,7 @@ static void io_read(void *ctx) { control_read(((struct node *)ctx)->control); }
 static void io_probe(void *ctx) { control_probe(((struct node *)ctx)->control); }
 static void io_announce(void *ctx) { control_announce(((struct node *)ctx)->control); }
 
-static void io_answer(void *ctx, void *waiter, const struct drv_answer *a)
+static void io_answer(void *ctx, const struct drv_waiter *w, const struct drv_answer *a)
 {
 	struct node *n = ctx;
 
@@ -138,7 +138,7 @@ static void io_answer(void *ctx, void *waiter, const struct drv_answer *a)
 	case DRV_ANS_INVALID:
 	case DRV_ANS_LOST: n->counters.refused++; break;
 	}
-	n->net.answer(n->net.ctx, waiter, a);
+	n->net.answer(n->net.ctx, w, a);
 }
 
 static void io_room(void *ctx)

@@ -26,7 +26,7 @@ struct dedup {
 	struct dedup_conf conf;
 	uint64_t cap;        /* entries in the ring */
 	uint32_t mask;       /* buckets - 1, of both tables */
-	struct entry *ring;  /* of record s: ring[s % cap] */
+	struct entry *ring;  /* entry_of() */
 	uint32_t *buckets;
 	struct owner *owners;
 	uint32_t *owner_buckets;
@@ -34,6 +34,7 @@ struct dedup {
 	uint32_t owners_free; /* link */
 	leash_seq base;       /* records base+1 .. end have entries */
 	leash_seq end;
+	uint64_t end_at;      /* index of record `end` in the ring */
 	leash_seq commit;
 	uint64_t log_time_ns; /* log time is at least this (dedup_pass()) */
 };
@@ -86,6 +87,7 @@ void dedup_reset(struct dedup *d, leash_seq start)
 	memset(d->owner_buckets, 0, ((size_t)d->mask + 1) * sizeof *d->owner_buckets);
 	d->owners_used = d->owners_free = 0;
 	d->base = d->end = d->commit = start - 1;
+	d->end_at = 0;
 }
 
 leash_seq dedup_replay_from(const struct dedup *d, leash_seq end)
@@ -102,7 +104,7 @@ leash_seq dedup_oldest(const struct dedup *d)
 
 static uint32_t *owner_slot(const struct dedup *d, enum rec_id_kind kind, uint64_t name)
 {
-	uint32_t *link = &d->owner_buckets[hash_64(&name, sizeof name, kind) & d->mask];
+	uint32_t *link = &d->owner_buckets[(name ^ kind) & d->mask]; /* names are random, or hashes */
 
 	while (*link && !(d->owners[*link - 1].name == name && d->owners[*link - 1].kind == kind))
 		link = &d->owners[*link - 1].next;
@@ -148,9 +150,23 @@ static void owner_remove(struct dedup *d, uint32_t at)
 
 /* --------------------------------------------------------------------------------------------------------- entries */
 
+/* Records lie in the ring in their order; counted from the newest one, so that nothing is divided. */
+static uint64_t index_of(const struct dedup *d, leash_seq seq)
+{
+	uint64_t back = d->end - seq;
+
+	return back <= d->end_at ? d->end_at - back : d->end_at + d->cap - back;
+}
+
 static struct entry *entry_of(const struct dedup *d, leash_seq seq)
 {
-	return &d->ring[seq % d->cap];
+	return &d->ring[index_of(d, seq)];
+}
+
+/* The sequence number of ring index @i: the one in end-cap+1 .. end that lies there. */
+static leash_seq seq_at(const struct dedup *d, uint32_t i)
+{
+	return d->end - (i <= d->end_at ? d->end_at - i : d->end_at + d->cap - i);
 }
 
 static uint32_t *bucket_of(const struct dedup *d, struct hash128 key)
@@ -171,7 +187,7 @@ static bool has_owner(enum rec_id_kind kind)
 static void entry_unlink(struct dedup *d, leash_seq seq)
 {
 	struct entry *e = entry_of(d, seq);
-	uint32_t self = (uint32_t)(seq % d->cap) + 1;
+	uint32_t self = (uint32_t)index_of(d, seq) + 1;
 	uint32_t *link;
 
 	if (!has_key(e->kind))
@@ -182,14 +198,6 @@ static void entry_unlink(struct dedup *d, leash_seq seq)
 		link = &d->ring[*link - 1].next;
 	}
 	*link = e->next;
-}
-
-/* The sequence number of ring index @i: the one in base+1 .. base+cap that lies there. */
-static leash_seq seq_at(const struct dedup *d, uint32_t i)
-{
-	uint64_t first = (d->base + 1) % d->cap;
-
-	return d->base + 1 + (i + d->cap - first) % d->cap;
 }
 
 static void evict_oldest(struct dedup *d)
@@ -220,12 +228,18 @@ static bool past_time(const struct dedup *d, leash_seq seq)
 	return MAX2(now_ns, then_ns) - then_ns > d->conf.time_ns; /* log time never goes back, but a peer may say so */
 }
 
+/* A session's highest counter is known while any of its records is: what comes right behind it is new, without a search. */
+static bool continues_session(const struct dedup *d, const struct rec_ident *ident)
+{
+	const struct owner *o = ident->kind == REC_ID_SESSION ? owner_find(d, REC_ID_SESSION, ident->owner) : NULL;
+
+	return o && ident->n == o->highest + 1;
+}
+
 static enum dedup_verdict lookup_session(const struct dedup *d, const struct rec_ident *ident, leash_seq *ret_seq)
 {
 	const struct owner *o = owner_find(d, REC_ID_SESSION, ident->owner);
 
-	if (o && ident->n == o->highest + 1)
-		return DEDUP_NEW;
 	if (o && ident->n > o->highest) {
 		*ret_seq = o->highest + 1;
 		return DEDUP_SESSION_ORDER;
@@ -266,7 +280,7 @@ enum dedup_verdict dedup_lookup(const struct dedup *d, const struct rec_ident *i
 {
 	enum dedup_verdict v = DEDUP_NEW;
 
-	if (has_key(ident->kind)) {
+	if (has_key(ident->kind) && !continues_session(d, ident)) {
 		leash_seq seq = find_key(d, ident);
 
 		if (seq) {
@@ -290,14 +304,15 @@ void dedup_apply(struct dedup *d, const struct rep_rec *rec)
 	if (d->end - d->base >= d->cap)
 		evict_oldest(d);
 	d->end = rec->seq;
-	e = entry_of(d, rec->seq);
+	d->end_at = d->end_at + 1 < d->cap ? d->end_at + 1 : 0;
+	e = &d->ring[d->end_at];
 	*e = (struct entry){ .kind = rec->ident.kind, .key = rec->ident.key, .payload = rec->ident.payload,
 		.log_time_ns = rec->log_time_ns };
 	if (!has_key(e->kind))
 		return;
 	link = bucket_of(d, e->key);
 	e->next = *link;
-	*link = (uint32_t)(rec->seq % d->cap) + 1;
+	*link = (uint32_t)d->end_at + 1;
 	if (has_owner(e->kind)) {
 		struct owner *o;
 
@@ -323,6 +338,7 @@ static void undo_newest(struct dedup *d)
 		owner_remove(d, e->owner); /* made by this record, or known only through it */
 	}
 	d->end = seq - 1;
+	d->end_at = d->end_at ? d->end_at - 1 : d->cap - 1;
 }
 
 void dedup_cut(struct dedup *d, leash_seq seq)

@@ -430,17 +430,13 @@ struct rep_verdict rep_peek(const struct rep *r, const struct rec_ident *ident)
 	return v;
 }
 
-struct rep_verdict rep_submit(struct rep *r, const struct rec_ident *ident, uint32_t bytes, uint64_t now_ns)
+void rep_submit(struct rep *r, const struct rec_ident *ident, uint32_t bytes, uint64_t now_ns, struct rep_rec *ret_rec)
 {
-	struct rep_verdict v;
-
+	must(r->role == REP_ROLE_PRIMARY);
 	r->now_ns = MAX2(r->now_ns, now_ns);
-	v = rep_peek(r, ident);
-	must(v.kind == REP_V_NEW);
-	v.rec = (struct rep_rec){ .seq = v.seq, .epoch = r->epoch, .log_time_ns = rep_log_time(r), .bytes = bytes,
-		.ident = *ident };
-	rep_log_append(r, &v.rec);
-	return v;
+	*ret_rec = (struct rep_rec){ .seq = r->end + 1, .epoch = r->epoch, .log_time_ns = rep_log_time(r),
+		.bytes = bytes, .ident = *ident };
+	rep_log_append(r, ret_rec);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- status */

@@ -246,7 +246,7 @@ uint64_t rep_wakeup_ns(const struct rep *r);
 
 /* What becomes of a client's append. */
 enum rep_verdict_kind {
-	REP_V_NEW,         /* append .rec; answer when it commits */
+	REP_V_NEW,         /* rep_submit(); answer when it commits */
 	REP_V_KNOWN,       /* in the log already at .seq: answer when that commits (at once if it has) */
 	REP_V_CONFLICT,    /* same id, other payload, at .seq: the error is due when that commits (R14) */
 	REP_V_NOT_PRIMARY, /* .epoch: newest known; nothing happened */
@@ -261,16 +261,15 @@ struct rep_verdict {
 	enum rep_verdict_kind kind;
 	leash_seq seq;
 	leash_epoch epoch;
-	struct rep_rec rec; /* NEW: seq, epoch, log time */
 };
 
-/* What is to be said of an append now (without .rec). Nothing happens: the caller has bounds of its own to keep, which must
- * not keep a retry from its answer. */
+/* Nothing happens: the caller may have bounds of its own, which must not keep a retry from its answer. */
 struct rep_verdict rep_peek(const struct rep *r, const struct rec_ident *ident);
 
-/* @ident, of which rep_peek() has just said REP_V_NEW, counts as appended: the caller must append it to the log as .rec.
- * @bytes: header and body. */
-struct rep_verdict rep_submit(struct rep *r, const struct rec_ident *ident, uint32_t bytes, uint64_t now_ns);
+/* What rep_peek() has just called REP_V_NEW counts as appended from now on, at .seq of it: the caller must append it to the
+ * log. @bytes: header and body. */
+void rep_submit(struct rep *r, const struct rec_ident *ident, uint32_t bytes, uint64_t now_ns,
+	struct rep_rec *ret_rec);
 
 /* What every message RECORDS of this node must bear now (epoch, run, conn, commit, log end, flags). */
 void rep_fill_records(const struct rep *r, const char *node, struct rep_msg *ret_msg);

@@ -2,9 +2,6 @@
 
 #include <errno.h>
 
-#define XXH_STATIC_LINKING_ONLY /* for a streaming state that lives on the stack */
-#include <xxhash.h>
-
 #include "base/hash.h"
 
 #define FRAME_CHECKED_BYTES 6 /* of the header, by the header check */
@@ -17,8 +14,8 @@ const char *frame_strerror(int frame_error)
 		return "the frame is not complete";
 	case FRAME_E_HEADER:
 		return "the frame's header is damaged";
-	case FRAME_E_FLAGS:
-		return "the frame has unknown flags";
+	case FRAME_E_COVERED:
+		return "the frame is shorter than what its checksum covers";
 	case FRAME_E_TYPE:
 		return "the frame's type is unknown";
 	case FRAME_E_TOO_BIG:
@@ -43,26 +40,19 @@ static uint16_t header_check(const uint8_t *header)
 	return (uint16_t)hash_64(header, FRAME_CHECKED_BYTES, 0);
 }
 
-static uint64_t frame_sum(const uint8_t *header, struct bytes payload, const struct bytes *pieces, size_t n_pieces)
+/* The header's first half is the seed: the payload lies in one piece, and the checksum between the two is left out. */
+static uint64_t frame_sum(const uint8_t *header, struct bytes payload, size_t covered)
 {
-	XXH3_state_t state;
+	struct cur c = cur_of(header, FRAME_SUMMED_BYTES);
 
-	XXH3_INITSTATE(&state);
-	(void)XXH3_64bits_reset(&state); /* these fail on NULL only */
-	(void)XXH3_64bits_update(&state, header, FRAME_SUMMED_BYTES);
-	if (payload.len)
-		(void)XXH3_64bits_update(&state, payload.p, payload.len);
-	for (size_t i = 0; i < n_pieces; i++)
-		if (pieces[i].len)
-			(void)XXH3_64bits_update(&state, pieces[i].p, pieces[i].len);
-	return XXH3_64bits_digest(&state);
+	return hash_64(payload.p, covered ? covered : payload.len, cur_u64le(&c));
 }
 
 int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_frame)
 {
 	struct cur c;
 	uint32_t len;
-	uint8_t type, flags;
+	uint8_t type, covered;
 	uint16_t check;
 	uint64_t sum;
 	struct bytes payload;
@@ -72,13 +62,13 @@ int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_fr
 	c = cur_of(in.p, in.len);
 	len = cur_u32le(&c);
 	type = cur_u8(&c);
-	flags = cur_u8(&c);
+	covered = cur_u8(&c);
 	check = cur_u16le(&c);
 	sum = cur_u64le(&c);
 	if (check != header_check(in.p))
 		return FRAME_E_HEADER;
-	if (flags != 0)
-		return FRAME_E_FLAGS;
+	if (covered > len)
+		return FRAME_E_COVERED;
 	if (type == 0 || type > FRAME_TYPE_MAX)
 		return FRAME_E_TYPE;
 	if (len > payload_bytes_max)
@@ -86,7 +76,7 @@ int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_fr
 	payload = cur_bytes(&c, len);
 	if (!cur_ok(&c))
 		return FRAME_MORE;
-	if (sum != frame_sum(in.p, payload, NULL, 0))
+	if (sum != frame_sum(in.p, payload, covered))
 		return FRAME_E_CHECKSUM;
 	*ret_frame = (struct frame){ .type = type, .payload = payload, .bytes = FRAME_HEADER_BYTES + (size_t)len };
 	return 0;
@@ -106,33 +96,31 @@ int frame_open(struct buf *out, size_t payload_bytes_max, struct enc *ret_payloa
 	return 0;
 }
 
-int frame_close_pieces(struct buf *out, const struct enc *payload, uint8_t type, const struct bytes *pieces,
-	size_t n_pieces)
+static void close_frame(struct buf *out, const struct enc *payload, uint8_t type, size_t covered)
 {
 	uint8_t *header = payload->start - FRAME_HEADER_BYTES;
 	struct bytes own = { payload->start, (size_t)(payload->p - payload->start) };
 	struct enc e = enc_of(header, FRAME_HEADER_BYTES);
-	uint64_t len = own.len;
 
-	must(!payload->bad);
+	must(!payload->bad && covered <= UINT8_MAX && covered <= own.len);
 	must(type >= 1 && type <= FRAME_TYPE_MAX);
 	must(header == out->data + out->end);
-	for (size_t i = 0; i < n_pieces; i++) {
-		if (pieces[i].len > UINT32_MAX || len + pieces[i].len > UINT32_MAX)
-			return -EMSGSIZE;
-		len += pieces[i].len;
-	}
-	enc_u32le(&e, (uint32_t)len);
+	enc_u32le(&e, (uint32_t)own.len);
 	enc_u8(&e, type);
-	enc_u8(&e, 0);
+	enc_u8(&e, (uint8_t)covered);
 	enc_u16le(&e, header_check(header));
-	enc_u64le(&e, frame_sum(header, own, pieces, n_pieces));
+	enc_u64le(&e, frame_sum(header, own, covered));
 	must(enc_len(&e) == FRAME_HEADER_BYTES);
 	buf_commit(out, FRAME_HEADER_BYTES + own.len);
-	return 0;
 }
 
 void frame_close(struct buf *out, const struct enc *payload, uint8_t type)
 {
-	must(frame_close_pieces(out, payload, type, NULL, 0) == 0);
+	close_frame(out, payload, type, 0);
+}
+
+void frame_close_covered(struct buf *out, const struct enc *payload, uint8_t type, size_t covered)
+{
+	must(covered > 0);
+	close_frame(out, payload, type, covered);
 }

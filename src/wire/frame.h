@@ -4,10 +4,11 @@
  *
  *      0  u32  payload length in bytes
  *      4  u8   type (enum peer_type, wire/peer.h)
- *      5  u8   flags, 0
+ *      5  u8   covered: 0, or how many bytes at the beginning of the payload the checksum covers when it is not all of it:
+ *              what follows them (records, a body) bears checksums of its own, and need not be read twice
  *      6  u16  header check: low 16 bits of XXH3-64 over bytes 0..5, so that a damaged length is seen at once and not
  *              after waiting for bytes that never come
- *      8  u64  checksum: XXH3-64 over bytes 0..7 and the payload
+ *      8  u64  checksum: XXH3-64 over the payload, or what is covered of it, seeded with bytes 0..7
  *     16  payload
  *
  * All integers are little-endian. A frame that fails a check says nothing about where the next one begins: the
@@ -37,7 +38,7 @@ struct frame {
 enum frame_error {
 	FRAME_MORE = 1,    /* no error: the frame is not complete yet */
 	FRAME_E_HEADER,    /* the header check fails */
-	FRAME_E_FLAGS,     /* flags that this version does not know */
+	FRAME_E_COVERED,   /* more is covered than there is */
 	FRAME_E_TYPE,      /* type 0 or above FRAME_TYPE_MAX */
 	FRAME_E_TOO_BIG,   /* longer than the caller allows */
 	FRAME_E_CHECKSUM,  /* complete, and damaged */
@@ -55,11 +56,7 @@ int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_fr
 int frame_open(struct buf *out, size_t payload_bytes_max, struct enc *ret_payload) _must_check_;
 void frame_close(struct buf *out, const struct enc *payload, uint8_t type);
 
-/*
- * Gathering: closes a frame whose payload goes on in @pieces, which are not copied: the caller sends them right after
- * what is in @out. 0; -EMSGSIZE: does not fit a frame (nothing was appended).
- */
-int frame_close_pieces(struct buf *out, const struct enc *payload, uint8_t type, const struct bytes *pieces,
-	size_t n_pieces) _must_check_;
+/* As frame_close(), but the checksum covers the first @covered bytes only (1..255). Whoever reads the rest must verify it. */
+void frame_close_covered(struct buf *out, const struct enc *payload, uint8_t type, size_t covered);
 
 #endif

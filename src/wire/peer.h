@@ -120,9 +120,8 @@ int peer_view_next(struct cur *c, struct peer_view *ret_view) _must_check_;
 int peer_replica_encode(struct buf *out, const struct rep_msg *m) _must_check_;
 
 /*
- * RECORDS: the frame's beginning goes to @out, the records stay where they are: @pieces, in order, are the
- * encoded headers and bodies of @m->n_recs records (cut into pieces in any way), and the caller sends them right after
- * @out. @m->recs is not looked at; that the pieces are those records is the caller's duty.
+ * RECORDS: @pieces, in order, are the encoded headers and bodies of @m->n_recs records (cut into pieces in any way);
+ * they are copied. @m->recs is not looked at; that the pieces are those records is the caller's duty.
  */
 int peer_records_encode(struct buf *out, const struct rep_msg *m, const struct bytes *pieces, size_t n_pieces)
 	_must_check_;

@@ -4,7 +4,7 @@
 
 #include "wire/peer_str.h"
 
-#define RESULT_BYTES (8 + 1 + 8 + 8)
+#define RESULT_BYTES (8 + 1 + 8 + 8 + 4)
 
 static const char *const status_names[] = {
 	[PEER_ST_OK] = "ok",
@@ -66,7 +66,7 @@ int peer_submit_encode(struct buf *out, const struct peer_submit *m)
 		return r;
 	enc_u64le(&e, m->token);
 	enc_bytes(&e, m->body.p, m->body.len);
-	frame_close(out, &e, PEER_SUBMIT);
+	frame_close_covered(out, &e, PEER_SUBMIT, 8); /* the body has its own checksum */
 	return 0;
 }
 
@@ -83,6 +83,21 @@ int peer_submit_decode(struct bytes payload, struct peer_submit *ret_m)
 	return 0;
 }
 
+static bool result_fits(const struct peer_result *r)
+{
+	return status_known(r->status) && r->count >= 1 && r->token <= UINT64_MAX - (r->count - 1) &&
+		r->seq <= UINT64_MAX - (r->count - 1);
+}
+
+bool peer_result_extend(struct peer_result *r, const struct peer_result *next)
+{
+	if (next->token != r->token + r->count || next->seq != r->seq + r->count || next->status != r->status ||
+		next->epoch != r->epoch || next->count != 1)
+		return false;
+	r->count++;
+	return true;
+}
+
 int peer_results_encode(struct buf *out, const struct peer_result *results, size_t n)
 {
 	struct enc e;
@@ -91,7 +106,7 @@ int peer_results_encode(struct buf *out, const struct peer_result *results, size
 	if (n == 0)
 		return -EINVAL;
 	for (size_t i = 0; i < n; i++)
-		if (!status_known(results[i].status))
+		if (!result_fits(&results[i]))
 			return -EINVAL;
 	r = n > UINT32_MAX / RESULT_BYTES ? -EMSGSIZE : frame_open(out, n * RESULT_BYTES, &e);
 	if (r < 0)
@@ -101,6 +116,7 @@ int peer_results_encode(struct buf *out, const struct peer_result *results, size
 		enc_u8(&e, (uint8_t)results[i].status);
 		enc_u64le(&e, results[i].seq);
 		enc_u64le(&e, results[i].epoch);
+		enc_u32le(&e, results[i].count);
 	}
 	frame_close(out, &e, PEER_RESULT);
 	return 0;
@@ -116,6 +132,7 @@ bool peer_result_next(struct cur *results, struct peer_result *ret_result)
 	r.status = (enum peer_status_code)cur_u8(results);
 	r.seq = cur_u64le(results);
 	r.epoch = cur_u64le(results);
+	r.count = cur_u32le(results);
 	if (!cur_ok(results))
 		return false;
 	*ret_result = r;
@@ -126,12 +143,15 @@ int peer_results_decode(struct bytes payload, struct cur *ret_results)
 {
 	struct cur c = cur_of(payload.p, payload.len);
 	struct peer_result r;
+	uint64_t sum = 0;
 
 	if (payload.len == 0)
 		return PEER_E_MALFORMED;
-	while (peer_result_next(&c, &r))
-		if (!status_known(r.status))
+	while (peer_result_next(&c, &r)) {
+		sum += r.count;
+		if (!result_fits(&r) || sum > PEER_RESULTS_MAX)
 			return PEER_E_MALFORMED;
+	}
 	if (!cur_end(&c))
 		return PEER_E_MALFORMED;
 	*ret_results = cur_of(payload.p, payload.len);
@@ -240,11 +260,12 @@ int peer_records_data_encode(struct buf *out, const struct peer_records *m, cons
 	size_t n_pieces)
 {
 	struct enc e;
+	size_t covered;
 	int r;
 
 	if (!records_fit(m) || (m->n == 0) != (n_pieces == 0))
 		return -EINVAL;
-	r = frame_open(out, 8 + 1 + 1 + 1 + 4, &e);
+	r = frame_open(out, 8 + 1 + 1 + 1 + 4 + pieces_bytes(pieces, n_pieces), &e);
 	if (r < 0)
 		return r;
 	enc_u64le(&e, m->token);
@@ -252,7 +273,10 @@ int peer_records_data_encode(struct buf *out, const struct peer_records *m, cons
 	enc_u8(&e, m->more);
 	enc_u8(&e, m->reverse);
 	enc_u32le(&e, m->n);
-	return frame_close_pieces(out, &e, PEER_RECORDS_DATA, pieces, n_pieces);
+	covered = enc_len(&e);
+	enc_pieces(&e, pieces, n_pieces);
+	frame_close_covered(out, &e, PEER_RECORDS_DATA, covered); /* records have their own checksums */
+	return 0;
 }
 
 /* @a is followed by @b in the log: their numbers and their chain say so. */

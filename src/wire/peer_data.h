@@ -43,14 +43,21 @@ enum peer_status_code {
 };
 const char *peer_status_code_name(enum peer_status_code code); /* "ok", "known" ... */
 
+#define PEER_RESULTS_MAX 65536 /* answers in one frame */
+
+/* The answer to a SUBMIT; or to a run of them, whose tokens and positions rise by one. */
 struct peer_result {
 	uint64_t token;
 	enum peer_status_code status;
 	leash_seq seq;
 	leash_epoch epoch;
+	uint32_t count; /* at least 1: tokens token .. token + count - 1, at seq .. seq + count - 1 */
 };
 
-/* At least one. */
+/* True: @next (a single one) is part of @r from now on. */
+bool peer_result_extend(struct peer_result *r, const struct peer_result *next);
+
+/* At least one, and no more than PEER_RESULTS_MAX answers in all. */
 int peer_results_encode(struct buf *out, const struct peer_result *results, size_t n) _must_check_;
 
 /* Checks the whole payload and makes @ret_results a cursor for peer_result_next(), which cannot fail then. */
@@ -97,7 +104,7 @@ struct peer_records {
 	uint32_t n;     /* records */
 };
 
-/* As peer_records_encode(): @pieces follow @out on the wire. */
+/* As peer_records_encode(). */
 int peer_records_data_encode(struct buf *out, const struct peer_records *m, const struct bytes *pieces,
 	size_t n_pieces) _must_check_;
 

@@ -126,16 +126,25 @@ static void replica_write(struct enc *e, const struct rep_msg *m)
 
 int peer_records_encode(struct buf *out, const struct rep_msg *m, const struct bytes *pieces, size_t n_pieces)
 {
+	size_t size = pieces_bytes(pieces, n_pieces), covered;
 	struct enc e;
 	int r;
 
 	if (!fields_fit(m) || (m->n_recs == 0) != (n_pieces == 0))
 		return -EINVAL;
-	r = frame_open(out, 6 + 8 * N_FIELDS + 1 + LEASH_NAME_MAX + 4 + 16 * (size_t)m->n_history + 4, &e);
+	size += 6 + 8 * N_FIELDS + 1 + LEASH_NAME_MAX + 4 + 16 * (size_t)m->n_history + 4;
+	r = frame_open(out, size, &e);
 	if (r < 0)
 		return r;
 	replica_write(&e, m);
-	return frame_close_pieces(out, &e, PEER_REPLICA, pieces, n_pieces);
+	if (n_pieces == 0) {
+		frame_close(out, &e, PEER_REPLICA);
+		return 0;
+	}
+	covered = enc_len(&e);
+	enc_pieces(&e, pieces, n_pieces);
+	frame_close_covered(out, &e, PEER_REPLICA, covered); /* records have their own checksums */
+	return 0;
 }
 
 int peer_replica_encode(struct buf *out, const struct rep_msg *m)
@@ -207,7 +216,7 @@ static int records_read(struct cur *c, leash_id seed, const struct peer_scratch 
 			return r;
 		if (i && v->h.seq != v[-1].h.seq + 1)
 			return PEER_E_ORDER;
-		if (i && !rec_chain_follows(&v->h, v[-1].h.chain))
+		if (i && !rec_bytes_follow(v->header.p, &v->h, v[-1].h.chain))
 			return PEER_E_CHAIN;
 	}
 	m->recs = scratch->recs;

@@ -1,4 +1,7 @@
-/* Strings of the peer protocol: u8 length and bytes, printable ASCII, into fixed arrays. Only for src/wire. */
+/*
+ * What the files of the peer protocol share. Only for src/wire. Strings: u8 length and bytes, printable ASCII, into fixed
+ * arrays. Pieces: bytes that lie in several places and travel as one run.
+ */
 #ifndef LEASH_WIRE_PEER_STR_H
 #define LEASH_WIRE_PEER_STR_H
 
@@ -31,6 +34,21 @@ static inline void cur_str(struct cur *c, char *to, size_t max)
 	if (b.len)
 		memcpy(to, b.p, b.len);
 	to[b.len] = '\0';
+}
+
+static inline size_t pieces_bytes(const struct bytes *pieces, size_t n)
+{
+	size_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum += MIN2(pieces[i].len, (size_t)UINT32_MAX); /* more does not fit a frame, which frame_open() says */
+	return sum;
+}
+
+static inline void enc_pieces(struct enc *e, const struct bytes *pieces, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		enc_bytes(e, pieces[i].p, pieces[i].len);
 }
 
 /* A name, or nothing at all. */

@@ -42,7 +42,8 @@ static struct enc header_start(const struct rec_header *h, uint8_t *out, size_t 
 	return e;
 }
 
-static struct leash_chain chain_next(const struct rec_header *h, struct leash_chain prev)
+/* @start: the first REC_CHAINED_BYTES of an encoded header. */
+static struct leash_chain chain_of(const uint8_t *start, struct leash_chain prev)
 {
 	uint8_t in[16 + REC_CHAINED_BYTES];
 	struct enc e = enc_of(in, sizeof in);
@@ -50,9 +51,17 @@ static struct leash_chain chain_next(const struct rec_header *h, struct leash_ch
 
 	enc_u64le(&e, prev.lo);
 	enc_u64le(&e, prev.hi);
-	(void)header_start(h, in + 16, REC_CHAINED_BYTES);
+	enc_bytes(&e, start, REC_CHAINED_BYTES);
 	sum = hash_128(in, sizeof in, 0);
 	return (struct leash_chain){ .lo = sum.lo, .hi = sum.hi };
+}
+
+static struct leash_chain chain_next(const struct rec_header *h, struct leash_chain prev)
+{
+	uint8_t start[REC_CHAINED_BYTES];
+
+	(void)header_start(h, start, sizeof start);
+	return chain_of(start, prev);
 }
 
 void rec_header_seal(struct rec_header *h, struct leash_chain prev)
@@ -65,15 +74,33 @@ bool rec_chain_follows(const struct rec_header *h, struct leash_chain prev)
 	return leash_chain_eq(h->chain, chain_next(h, prev));
 }
 
+bool rec_bytes_follow(const uint8_t header[REC_HEADER_BYTES], const struct rec_header *h, struct leash_chain prev)
+{
+	return leash_chain_eq(h->chain, chain_of(header, prev));
+}
+
+static void header_end(struct enc *e, const struct rec_header *h, const uint8_t *out)
+{
+	enc_u64le(e, h->chain.lo);
+	enc_u64le(e, h->chain.hi);
+	enc_u64le(e, 0);
+	must(enc_len(e) == REC_CHECKED_BYTES);
+	enc_u64le(e, hash_64(out, REC_CHECKED_BYTES, 0));
+}
+
 void rec_header_encode(const struct rec_header *h, uint8_t out[REC_HEADER_BYTES])
 {
 	struct enc e = header_start(h, out, REC_HEADER_BYTES);
 
-	enc_u64le(&e, h->chain.lo);
-	enc_u64le(&e, h->chain.hi);
-	enc_u64le(&e, 0);
-	must(enc_len(&e) == REC_CHECKED_BYTES);
-	enc_u64le(&e, hash_64(out, REC_CHECKED_BYTES, 0));
+	header_end(&e, h, out);
+}
+
+void rec_header_make(struct rec_header *h, struct leash_chain prev, uint8_t out[REC_HEADER_BYTES])
+{
+	struct enc e = header_start(h, out, REC_HEADER_BYTES);
+
+	h->chain = chain_of(out, prev);
+	header_end(&e, h, out);
 }
 
 int rec_header_decode(struct bytes in, struct rec_header *ret_h)
@@ -184,6 +211,7 @@ int rec_body_decode(struct bytes body, struct rec_body *ret_body)
 		return REC_E_SHORT;
 	if (!body_sum_holds(body))
 		return REC_E_CHECKSUM;
+	b.sum = rec_body_hash(body);
 	c = cur_of(body.p, body.len - REC_SUM_BYTES);
 	version = cur_u8(&c);
 	kind = cur_u8(&c);
@@ -335,6 +363,18 @@ struct hash128 rec_auto_id(const struct bytes *pairs, uint32_t n_pairs)
 	return hash_128(in, sizeof in, 0);
 }
 
+/* A session's id is random and its messages are sent again byte for byte, so nothing is left to be hashed. */
+static struct rec_ident session_identity(const struct rec_body *b)
+{
+	struct rec_ident ident = { .kind = REC_ID_SESSION, .n = b->n, .payload = b->sum };
+
+	ident.owner = session_of(b->producer);
+	ident.key = (struct hash128){ .lo = ident.owner, .hi = b->n };
+	ident.open = (b->flags & REC_F_OPEN) != 0;
+	ident.birth = ident.open ? b->birth : 0;
+	return ident;
+}
+
 struct rec_ident rec_identify(const struct rec_body *b, leash_id seed)
 {
 	struct rec_ident ident = { .kind = b->id_kind };
@@ -342,6 +382,8 @@ struct rec_ident rec_identify(const struct rec_body *b, leash_id seed)
 
 	if (b->id_kind == REC_ID_NONE)
 		return ident;
+	if (b->id_kind == REC_ID_SESSION)
+		return session_identity(b);
 	ident.key = hash_parts(b->producer, b->id, b->n, b->id_kind, seed);
 	ident.n = b->n;
 	ident.payload = hash_64(b->pairs.p, b->pairs.len, seed);
@@ -350,11 +392,6 @@ struct rec_ident rec_identify(const struct rec_body *b, leash_id seed)
 	if (b->id_kind == REC_ID_SEQ) {
 		owner = hash_parts(b->producer, b->id, 0, REC_ID_SEQ, seed).lo;
 		ident.owner = owner ? owner : 1; /* 0 means none */
-	}
-	if (b->id_kind == REC_ID_SESSION) {
-		ident.owner = session_of(b->producer);
-		ident.open = (b->flags & REC_F_OPEN) != 0;
-		ident.birth = ident.open ? b->birth : 0;
 	}
 	return ident;
 }

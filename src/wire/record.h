@@ -85,8 +85,14 @@ void rec_header_seal(struct rec_header *h, struct leash_chain prev);
 /* True when @h->chain follows from @prev. */
 bool rec_chain_follows(const struct rec_header *h, struct leash_chain prev);
 
+/* Likewise, with the bytes that @h was decoded from. */
+bool rec_bytes_follow(const uint8_t header[REC_HEADER_BYTES], const struct rec_header *h, struct leash_chain prev);
+
 /* Writes the header with its checksum. The chain must have been set (rec_header_seal()). */
 void rec_header_encode(const struct rec_header *h, uint8_t out[REC_HEADER_BYTES]);
+
+/* rec_header_seal() and rec_header_encode() at once. */
+void rec_header_make(struct rec_header *h, struct leash_chain prev, uint8_t out[REC_HEADER_BYTES]);
 
 /* Reads the first REC_HEADER_BYTES of @in, which may go on. 0, or enum rec_error. The chain is not looked at. */
 int rec_header_decode(struct bytes in, struct rec_header *ret_h) _must_check_;
@@ -100,6 +106,7 @@ struct rec_body {
 	struct bytes producer, id;
 	uint32_t n_pairs;
 	struct bytes pairs;       /* the encoded pairs; walk them with rec_pair_next() */
+	uint64_t sum;             /* the body's checksum; set by rec_body_decode() */
 };
 
 /* The body's own checksum (its last 8 bytes), without verifying it. @body must be at least REC_BODY_BYTES_MIN long. */
@@ -137,8 +144,9 @@ struct hash128 rec_auto_id(const struct bytes *pairs, uint32_t n_pairs);
 /*
  * What deduplication needs to know of a decoded body (R14). @seed: the cluster id, so that nobody can prepare
  * colliding ids without knowing the cluster. The payload hash covers the pairs in their order, but for REC_ID_AUTO,
- * whose id is the payload in any order: there it follows from the id, so the same id never conflicts. The kinds do not
- * share keys. REC_ID_NONE: all 0.
+ * whose id is the payload in any order: there it follows from the id, so the same id never conflicts; for REC_ID_SESSION
+ * it is the body's checksum, and the key is session and counter themselves: neighbours stay neighbours in the table of
+ * ids. The kinds do not share keys. REC_ID_NONE: all 0.
  */
 struct rec_ident rec_identify(const struct rec_body *b, leash_id seed);
 

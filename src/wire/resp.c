@@ -5,7 +5,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#define RESP_ARGS_KEEP 1024 /* larger arrays are given back after the command */
+#define RESP_ARGS_KEEP   1024 /* larger arrays are given back after the command */
+#define RESP_ARGS_MIN    16   /* room that they have at least */
+#define RESP_USUAL_MAX   10000000 /* counts and lengths from here on are none of the usual case */
 
 void resp_parser_init(struct resp_parser *p, struct resp_limits limits)
 {
@@ -244,21 +246,30 @@ static int parse_count(struct resp_parser *p, struct buf *in)
 	return 0;
 }
 
+static int args_grow(struct resp_parser *p)
+{
+	uint32_t cap = p->args_cap ? 2 * p->args_cap : RESP_ARGS_MIN;
+	struct resp_arg *args = realloc(p->args, cap * sizeof *args);
+	struct bytes *argv;
+
+	if (!args)
+		return -ENOMEM;
+	p->args = args;
+	argv = realloc(p->argv, cap * sizeof *argv);
+	if (!argv)
+		return -ENOMEM;
+	p->argv = argv;
+	p->args_cap = cap;
+	return 0;
+}
+
 static int arg_add(struct resp_parser *p, size_t at, size_t len)
 {
 	if (p->n_args == p->args_cap) {
-		uint32_t cap = p->args_cap ? 2 * p->args_cap : 16;
-		struct resp_arg *args = realloc(p->args, cap * sizeof *args);
-		struct bytes *argv;
+		int r = args_grow(p);
 
-		if (!args)
-			return -ENOMEM;
-		p->args = args;
-		argv = realloc(p->argv, cap * sizeof *argv);
-		if (!argv)
-			return -ENOMEM;
-		p->argv = argv;
-		p->args_cap = cap;
+		if (r < 0)
+			return r;
 	}
 	p->args[p->n_args++] = (struct resp_arg){ at, len };
 	return 0;
@@ -333,6 +344,51 @@ static int complete(struct resp_parser *p, struct buf *in, struct resp_command *
 	return 0;
 }
 
+/* @type, a number of few digits, CRLF. Behind it, or NULL: it is something else, or not all of it is there. */
+static inline const uint8_t *usual_number(const uint8_t *s, const uint8_t *end, char type, uint32_t *ret_v)
+{
+	uint32_t v, digit;
+
+	if (end - s < 4 || s[0] != (uint8_t)type || (v = (uint32_t)s[1] - '0') > 9)
+		return NULL;
+	for (s += 2; (digit = (uint32_t)*s - '0') <= 9; s++) {
+		if (v == 0 || v >= RESP_USUAL_MAX / 10 || end - s < 3)
+			return NULL;
+		v = 10 * v + digit;
+	}
+	if (s[0] != '\r' || s[1] != '\n')
+		return NULL;
+	*ret_v = v;
+	return s + 2;
+}
+
+/*
+ * The usual case at one go: a command of few arguments that is here to its end. False: it is another, or is broken, and
+ * everything is as it was; it is to be read step by step.
+ */
+static bool parse_usual(struct resp_parser *p, const struct buf *in, struct resp_command *ret)
+{
+	const uint8_t *begin = buf_head(in), *end = begin + buf_len(in), *s;
+	uint32_t argc, len;
+
+	if (p->args_cap == 0 && args_grow(p) < 0)
+		return false;
+	s = usual_number(begin, end, '*', &argc);
+	if (!s || argc < 1 || argc > MIN2(p->args_cap, p->limits.args_max))
+		return false;
+	for (uint32_t i = 0; i < argc; i++) {
+		s = usual_number(s, end, '$', &len);
+		if (!s || (size_t)(end - s) < (size_t)len + 2 || s[len] != '\r' || s[len + 1] != '\n')
+			return false;
+		p->argv[i] = (struct bytes){ s, len };
+		s += (size_t)len + 2;
+	}
+	if ((size_t)(s - begin) > p->limits.command_bytes_max)
+		return false;
+	*ret = (struct resp_command){ p->argv, argc, (size_t)(s - begin) };
+	return true;
+}
+
 int resp_parse(struct resp_parser *p, struct buf *in, struct resp_command *ret_command)
 {
 	int r = 0;
@@ -344,6 +400,8 @@ int resp_parse(struct resp_parser *p, struct buf *in, struct resp_command *ret_c
 				args_free(p);
 			if (buf_len(in) == 0)
 				return RESP_MORE;
+			if (parse_usual(p, in, ret_command))
+				return 0;
 			if (*buf_head(in) == '*') {
 				r = parse_count(p, in);
 				break;

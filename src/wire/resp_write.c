@@ -1,10 +1,13 @@
 #include "wire/resp.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+#include "base/decimal.h"
+
+#define HEAD_BYTES_MAX (1 + DECIMAL_I64_BYTES + 2)
 
 struct resp_out resp_begin(struct buf *out, int version)
 {
@@ -26,12 +29,20 @@ static void put(struct resp_out *o, const void *p, size_t n)
 }
 
 /* A type byte, a number and CRLF. */
+static size_t head_text(char type, int64_t v, char to[HEAD_BYTES_MAX])
+{
+	size_t n = 1 + decimal_i64(v, to + 1);
+
+	to[0] = type;
+	memcpy(to + n, "\r\n", 2);
+	return n + 2;
+}
+
 static void head(struct resp_out *o, char type, int64_t v)
 {
-	char line[32];
-	int n = snprintf(line, sizeof line, "%c%" PRId64 "\r\n", type, v);
+	char text[HEAD_BYTES_MAX];
 
-	put(o, line, (size_t)n);
+	put(o, text, head_text(type, v, text));
 }
 
 /* A type byte and a line; what would end it too early becomes a blank. */
@@ -85,9 +96,22 @@ void resp_integer(struct resp_out *o, int64_t v)
 
 void resp_bulk(struct resp_out *o, struct bytes b)
 {
-	head(o, '$', (int64_t)b.len);
-	put(o, b.p, b.len);
-	put(o, "\r\n", 2);
+	char text[HEAD_BYTES_MAX];
+	size_t n = head_text('$', (int64_t)b.len, text), all = n + b.len + 2;
+	uint8_t *to;
+
+	if (o->err)
+		return;
+	to = buf_reserve(o->out, all);
+	if (!to) {
+		o->err = o->out->max && buf_len(o->out) + all > o->out->max ? -ENOBUFS : -ENOMEM;
+		return;
+	}
+	memcpy(to, text, n);
+	if (b.len)
+		memcpy(to + n, b.p, b.len);
+	memcpy(to + n + b.len, "\r\n", 2);
+	buf_commit(o->out, all);
 }
 
 void resp_bulk_str(struct resp_out *o, const char *s)

@@ -1,9 +1,9 @@
 #include "wire/xcmd_int.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <strings.h>
+
+#include "base/decimal.h"
 
 #define XCMD_ID_BYTES_MAX 127
 #define ERR_ID            "ERR Invalid stream ID specified as stream command argument"
@@ -18,9 +18,25 @@ int xcmd_fail(struct xcmd_err *err, const char *fmt, ...)
 	return XCMD_E;
 }
 
+static uint8_t lower(uint8_t c)
+{
+	return c >= 'A' && c <= 'Z' ? (uint8_t)(c - 'A' + 'a') : c;
+}
+
+int xcmd_compare(struct bytes arg, const char *word)
+{
+	for (size_t i = 0; i < arg.len; i++) {
+		int d = lower(arg.p[i]) - (uint8_t)word[i];
+
+		if (d != 0 || word[i] == '\0')
+			return d != 0 ? d : 1;
+	}
+	return word[arg.len] == '\0' ? 0 : -1;
+}
+
 bool xcmd_is(struct bytes arg, const char *word)
 {
-	return arg.len == strlen(word) && strncasecmp((const char *)arg.p, word, arg.len) == 0;
+	return xcmd_compare(arg, word) == 0;
 }
 
 static bool is_char(struct bytes arg, char c)
@@ -30,7 +46,10 @@ static bool is_char(struct bytes arg, char c)
 
 size_t xcmd_id_format(leash_seq seq, char text[XCMD_ID_TEXT])
 {
-	return (size_t)snprintf(text, XCMD_ID_TEXT, "%" PRIu64 "-0", seq);
+	size_t n = decimal_u64(seq, text);
+
+	memcpy(text + n, "-0", sizeof "-0");
+	return n + 2;
 }
 
 /* ---------------------------------------------------------------------------------------------------- entry ids */
@@ -253,12 +272,12 @@ static int xadd_check(struct xadd_parse *x)
 	return 0;
 }
 
-int xcmd_xadd(const struct bytes *argv, uint32_t argc, struct xcmd_xadd *ret, struct xcmd_err *err)
+/* With options, or wrong. */
+static int xadd_full(const struct bytes *argv, uint32_t argc, struct xcmd_xadd *ret, struct xcmd_err *err)
 {
 	struct xadd_parse x = { .argv = argv, .argc = argc, .err = err };
 	int r;
 
-	must(argc >= 2);
 	x.out.key = argv[1];
 	r = xadd_options(&x);
 	if (r == 0)
@@ -268,6 +287,15 @@ int xcmd_xadd(const struct bytes *argv, uint32_t argc, struct xcmd_xadd *ret, st
 	x.out.pairs = argv + x.i + 1;
 	x.out.n_pairs = (argc - x.i - 1) / 2;
 	*ret = x.out;
+	return 0;
+}
+
+int xcmd_xadd(const struct bytes *argv, uint32_t argc, struct xcmd_xadd *ret, struct xcmd_err *err)
+{
+	must(argc >= 2);
+	if (argc < 5 || argc % 2 == 0 || !is_char(argv[2], '*'))
+		return xadd_full(argv, argc, ret, err);
+	*ret = (struct xcmd_xadd){ .key = argv[1], .kind = REC_ID_NONE, .pairs = argv + 3, .n_pairs = (argc - 3) / 2 };
 	return 0;
 }
 

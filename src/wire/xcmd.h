@@ -104,13 +104,16 @@ const struct xcmd_info *xcmd_table(size_t *ret_n);
 int xcmd_lookup(const struct bytes *argv, uint32_t argc, const struct xcmd_info **ret_info, struct xcmd_err *err)
 	_must_check_;
 
+/* True: xcmd_lookup() would find @info. False: it has to look. For @info that it found for the command before. */
+bool xcmd_calls(const struct bytes *argv, uint32_t argc, const struct xcmd_info *info);
+
 /* The whole answer to COMMAND and each of its subcommands. */
 void xcmd_reply_command(struct resp_out *o, const struct bytes *argv, uint32_t argc, const struct xcmd_info *info);
 
 /* The answer to CLIENT HELP, CONFIG HELP, XINFO HELP, COMMAND HELP. */
 void xcmd_reply_help(struct resp_out *o, const struct xcmd_info *info);
 
-/* True when @arg is @word, whatever their case. */
+/* True when @arg is @word, which is in lower case, whatever the case of @arg. */
 bool xcmd_is(struct bytes arg, const char *word);
 
 /* ---------------------------------------------------------------------------------------------------- entry ids */

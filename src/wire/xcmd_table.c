@@ -1,7 +1,6 @@
 #include "wire/xcmd_int.h"
 
 #include <stdio.h>
-#include <strings.h>
 
 #define CONN (XCMD_F_FAST | XCMD_F_LOADING | XCMD_F_STALE | XCMD_F_NOSCRIPT)
 #define ADMN (XCMD_F_LOADING | XCMD_F_STALE | XCMD_F_NOSCRIPT)
@@ -81,12 +80,12 @@ static const struct xcmd_info *command_find(struct bytes name)
 	size_t lo = 0, hi = ARRAY_SIZE(commands);
 
 	while (lo < hi) {
-		size_t mid = (lo + hi) / 2, len = strlen(commands[mid].name);
-		int d = name.len ? strncasecmp((const char *)name.p, commands[mid].name, MIN2(name.len, len)) : -1;
+		size_t mid = (lo + hi) / 2;
+		int d = xcmd_compare(name, commands[mid].name);
 
-		if (d == 0 && name.len == len)
+		if (d == 0)
 			return &commands[mid];
-		if (d < 0 || (d == 0 && name.len < len))
+		if (d < 0)
 			hi = mid;
 		else
 			lo = mid + 1;
@@ -162,6 +161,13 @@ static int fail_unknown_sub(const struct xcmd_info *parent, struct bytes name, s
 	upper[i] = '\0';
 	return xcmd_fail(err, "ERR unknown subcommand '%.*s'. Try %s HELP.", (int)MIN2(name.len, (size_t)128),
 		(const char *)name.p, upper);
+}
+
+bool xcmd_calls(const struct bytes *argv, uint32_t argc, const struct xcmd_info *info)
+{
+	if ((uintptr_t)info - (uintptr_t)commands >= sizeof commands || (info->flags & XCMD_F_CONTAINER))
+		return false; /* NULL, or it has or is a subcommand */
+	return xcmd_is(argv[0], info->name) && arity_fits(info, argc);
 }
 
 int xcmd_lookup(const struct bytes *argv, uint32_t argc, const struct xcmd_info **ret_info, struct xcmd_err *err)

@@ -124,7 +124,6 @@ static void try_replica(struct bytes payload, struct buf *out)
 		piece = (struct bytes){ views[0].header.p, (size_t)(payload.p + payload.len - views[0].header.p) };
 	r = m.n_recs ? peer_records_encode(out, &m, &piece, 1) : peer_replica_encode(out, &m);
 	must(r == 0);
-	fuzz_put(out, piece.p, piece.len);
 	same_frame(out, PEER_REPLICA, payload);
 }
 
@@ -145,7 +144,6 @@ static void try_records_data(struct bytes payload, struct buf *out)
 		piece = (struct bytes){ views[0].header.p, (size_t)(payload.p + payload.len - views[0].header.p) };
 	r = peer_records_data_encode(out, &m, &piece, m.n > 0);
 	must(r == 0);
-	fuzz_put(out, piece.p, piece.len);
 	same_frame(out, PEER_RECORDS_DATA, payload);
 }
 

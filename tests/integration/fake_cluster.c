@@ -196,7 +196,7 @@ static leash_seq append(struct bytes body, const struct rec_ident *ident)
 
 static struct peer_result judge(const struct conn *c, const struct peer_submit *m)
 {
-	struct peer_result r = { .token = m->token, .epoch = epoch };
+	struct peer_result r = { .token = m->token, .epoch = epoch, .count = 1 };
 	struct rec_ident ident;
 	struct rec_body b;
 
@@ -284,8 +284,6 @@ static void on_read(struct conn *c, struct bytes payload)
 	answer.n = n;
 	answer.more = m.from + n <= to;
 	ok(peer_records_data_encode(&c->out, &answer, pieces, 2 * (size_t)n));
-	for (uint32_t i = 0; i < 2 * n; i++)
-		ok(buf_put(&c->out, pieces[i].p, pieces[i].len));
 }
 
 static void on_info(struct conn *c, struct bytes payload)

@@ -151,12 +151,12 @@ static void on_deliver(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-static void net_answer(void *ctx, void *waiter, const struct drv_answer *a)
+static void net_answer(void *ctx, const struct drv_waiter *who, const struct drv_answer *a)
 {
 	struct peer_node *p = ctx;
 
-	p->answered[(uintptr_t)waiter] = 1 + (int)a->kind;
-	p->seq[(uintptr_t)waiter] = a->seq;
+	p->answered[(uintptr_t)who->owner] = 1 + (int)a->kind;
+	p->seq[(uintptr_t)who->owner] = a->seq;
 }
 
 static void net_room(void *ctx) { (void)ctx; }
@@ -339,7 +339,8 @@ static void submit(struct world *w, int node, const char *id, const char *value,
 
 	ck_assert_int_eq(rec_body_encode(&b, &body, 0, pairs, 1), 0);
 	w->nodes[node].answered[waiter] = 0;
-	node_submit(w->nodes[node].n, (struct bytes){ buf_head(&b), buf_len(&b) }, (void *)waiter);
+	node_submit(w->nodes[node].n, (struct bytes){ buf_head(&b), buf_len(&b) }, &(struct drv_waiter){ .owner = (void *)waiter },
+		clk_boot_ns());
 }
 
 static void append_many(struct world *w, int node, uintptr_t n)

@@ -4,6 +4,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clk.h"
+
 #define RETRY_NS    (400 * MS)
 #define RETRY_GROWS UINT64_C(4) /* times that */
 
@@ -132,16 +134,18 @@ static void on_arrive(struct sim *s, struct timer *t)
 {
 	struct simnode *n = simnode_enter(s, t->a);
 	struct buf body = BUF_NULL;
+	leash_seq waits;
 	int k;
 
 	if (!n || n->life != t->life)
 		return;
 	simclient_body(&s->ops[t->b], &body);
 	k = simclient_attempt(s, t->b, t->a, -1, (uint32_t)t->x);
-	node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) }, (void *)(uintptr_t)(k + 1));
+	waits = node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) },
+		&(struct drv_waiter){ .owner = (void *)(uintptr_t)(k + 1) }, clk_boot_ns());
 	if (s->swarming && s->attempts[k].pending && sim_chance(s, 0.02)) { /* the connection breaks */
 		s->attempts[k].pending = false;
-		node_forget(n->node, (void *)(uintptr_t)(k + 1));
+		node_forget(n->node, (void *)(uintptr_t)(k + 1), waits);
 	}
 	buf_deinit(&body);
 }
@@ -186,9 +190,9 @@ void simclient_done(struct sim *s, int op, leash_seq seq, bool conflict)
 	ended(s, o);
 }
 
-void simclient_node_answer(struct sim *s, int node, void *waiter, const struct drv_answer *a)
+void simclient_node_answer(struct sim *s, int node, const struct drv_waiter *w, const struct drv_answer *a)
 {
-	struct attempt *at = &s->attempts[(uintptr_t)waiter - 1];
+	struct attempt *at = &s->attempts[(uintptr_t)w->owner - 1];
 	struct op *o = &s->ops[at->op];
 	bool there = a->kind == DRV_ANS_OK || a->kind == DRV_ANS_KNOWN || a->kind == DRV_ANS_CONFLICT;
 	struct timer *t;
@@ -213,7 +217,7 @@ void simclient_node_answer(struct sim *s, int node, void *waiter, const struct d
 		sim_broken(s, "%s was sent in order and never answered, but is refused as old", o->id);
 	if (!there || (s->swarming && sim_chance(s, 0.01))) /* lost */
 		return;
-	t = sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ANSWER, node, (int)((uintptr_t)waiter - 1));
+	t = sim_timer(s, MS / 10 + sim_below(s, MS), T_OP_ANSWER, node, (int)((uintptr_t)w->owner - 1));
 	t->x = a->seq;
 	t->y = a->kind == DRV_ANS_CONFLICT;
 }

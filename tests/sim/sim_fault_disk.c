@@ -378,10 +378,14 @@ void simfault_recover(struct sim *s)
 
 		if (!st)
 			return; /* the operator waits for all */
+		if (n->acc.meta.cluster == 0)
+			continue; /* it has no log of any cluster: `leash recover` does not choose it */
 		if (!best || st->log_epoch > best->status.log_epoch ||
 			(st->log_epoch == best->status.log_epoch && st->log_matched > best->status.log_matched))
 			best = n;
 	}
+	if (!best)
+		return; /* they found a cluster without help */
 	s->swarm->recover_ms = 0;
 	sim_recover(s, best->name);
 }

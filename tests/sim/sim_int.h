@@ -184,6 +184,7 @@ struct attempt {
 	bool pending;
 	int session; /* -1: none */
 	uint32_t hist; /* its number in the history, or SIM_NONE */
+	leash_seq waits; /* of node_submit() */
 };
 
 struct session {
@@ -362,7 +363,7 @@ void simcontrol_watch(struct sim *s, int i, uint64_t after_ns);
 int simclient_op(struct sim *s, struct op o); /* fills in what follows from the rest */
 void simclient_body(const struct op *o, struct buf *out);
 void simclient_timer(struct sim *s, struct timer *t);
-void simclient_node_answer(struct sim *s, int node, void *waiter, const struct drv_answer *a);
+void simclient_node_answer(struct sim *s, int node, const struct drv_waiter *w, const struct drv_answer *a);
 int simclient_attempt(struct sim *s, int op, int node, int session, uint32_t hist);
 void simclient_done(struct sim *s, int op, leash_seq seq, bool conflict);
 void simclient_give_up(struct sim *s, int op);

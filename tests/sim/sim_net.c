@@ -112,8 +112,6 @@ static struct flight *flight_new(const struct rep_msg *m, struct drv_rec *const 
 		f->bytes += pieces[i].len;
 	}
 	must(peer_records_encode(&f->frame, m, pieces, n) == 0);
-	for (size_t i = 0; i < n; i++)
-		must(buf_put(&f->frame, pieces[i].p, pieces[i].len) == 0);
 	return f;
 }
 

@@ -34,11 +34,11 @@ static bool net_send_records(void *ctx, const char *node, const struct rep_msg *
 	return simnet_send_records(n->s, n->i, node, head, recs, count);
 }
 
-static void net_answer(void *ctx, void *waiter, const struct drv_answer *a)
+static void net_answer(void *ctx, const struct drv_waiter *w, const struct drv_answer *a)
 {
 	struct simnode *n = ctx;
 
-	simclient_node_answer(n->s, n->i, waiter, a);
+	simclient_node_answer(n->s, n->i, w, a);
 }
 
 static void net_committed(void *ctx, leash_seq seq)

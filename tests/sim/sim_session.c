@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clk.h"
+
 #define TRY_NS (300 * MS)
 
 static void begin(struct sim *s, struct session *g)
@@ -69,7 +71,7 @@ static void leave(struct sim *s, struct session *g)
 		struct attempt *at = g->attempts[i] >= 0 ? &s->attempts[g->attempts[i]] : NULL;
 
 		if (at && at->pending && n && at->node == g->node && at->life == n->life)
-			node_forget(n->node, (void *)(uintptr_t)(g->attempts[i] + 1));
+			node_forget(n->node, (void *)(uintptr_t)(g->attempts[i] + 1), at->waits);
 		if (at)
 			at->pending = false;
 		g->attempts[i] = -1;
@@ -104,6 +106,7 @@ static void on_arrive(struct sim *s, struct timer *t)
 	g->life = n->life;
 	for (uint32_t i = 0; i < g->n; i++) {
 		struct buf body = BUF_NULL;
+		leash_seq waits;
 		int at;
 
 		if (g->attempts[i] >= 0)
@@ -111,7 +114,9 @@ static void on_arrive(struct sim *s, struct timer *t)
 		at = simclient_attempt(s, g->ops[i], t->b, t->a, simhist_session_sent(s, g, g->ops[i]));
 		g->attempts[i] = at;
 		simclient_body(&s->ops[g->ops[i]], &body);
-		node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) }, (void *)(uintptr_t)(at + 1));
+		waits = node_submit(n->node, (struct bytes){ buf_head(&body), buf_len(&body) },
+			&(struct drv_waiter){ .owner = (void *)(uintptr_t)(at + 1) }, clk_boot_ns());
+		s->attempts[at].waits = waits;
 		buf_deinit(&body);
 		if (i >= g->n || g->attempts[i] != at)
 			break; /* refused, or answered at once and the list has moved: the next try goes on */

@@ -274,10 +274,10 @@ static void io_announce(void *ctx)
 	post_views(n->w);
 }
 
-static void io_answer(void *ctx, void *waiter, const struct drv_answer *a)
+static void io_answer(void *ctx, const struct drv_waiter *who, const struct drv_answer *a)
 {
 	struct node *n = ctx;
-	uintptr_t number = (uintptr_t)waiter;
+	uintptr_t number = (uintptr_t)who->owner;
 
 	ck_assert(number < ANSWERS);
 	ck_assert_msg(n->answers[number].kind == (enum drv_answer_kind)-1, "answered twice");
@@ -519,7 +519,7 @@ static struct world *cluster(void)
 	return w;
 }
 
-static void submit(struct world *w, int node, const char *id, const char *value, uintptr_t waiter)
+static leash_seq submit(struct world *w, int node, const char *id, const char *value, uintptr_t waiter)
 {
 	_cleanup_(buf_deinit) struct buf b = BUF_NULL;
 	struct rec_body body = { .id_kind = id ? REC_ID_OPAQUE : REC_ID_NONE };
@@ -530,7 +530,8 @@ static void submit(struct world *w, int node, const char *id, const char *value,
 		body.id = (struct bytes){ (const uint8_t *)id, strlen(id) };
 	}
 	ck_assert_int_eq(rec_body_encode(&b, &body, 0, pairs, 1), 0);
-	drv_submit(w->nodes[node].d, (struct bytes){ buf_head(&b), buf_len(&b) }, (void *)waiter, w->now_ns);
+	return drv_submit(w->nodes[node].d, (struct bytes){ buf_head(&b), buf_len(&b) }, &(struct drv_waiter){ .owner = (void *)waiter },
+		w->now_ns);
 }
 
 static void expect(struct world *w, int node, uintptr_t waiter, enum drv_answer_kind kind, leash_seq seq)
@@ -564,7 +565,8 @@ START_TEST(append_commit_answer)
 		expect(w, 0, i, DRV_ANS_OK, i);
 	submit(w, 1, NULL, "hello", 1);
 	ck_assert_int_eq(w->nodes[1].answers[1].kind, DRV_ANS_NOT_PRIMARY);
-	drv_submit(w->nodes[0].d, (struct bytes){ (const uint8_t *)"junk", 4 }, (void *)60, w->now_ns);
+	drv_submit(w->nodes[0].d, (struct bytes){ (const uint8_t *)"junk", 4 }, &(struct drv_waiter){ .owner = (void *)60 },
+		w->now_ns);
 	ck_assert_int_eq(w->nodes[0].answers[60].kind, DRV_ANS_INVALID);
 	run(w, NS_PER_S);
 	all_equal(w, 50);
@@ -583,8 +585,7 @@ START_TEST(retries_wait_for_the_commit)
 	submit(w, 0, "8", "pay", 3);
 	submit(w, 0, "7", "pay", 4);
 	submit(w, 0, "7", "other", 5);
-	submit(w, 0, "7", "pay", 6);
-	drv_forget(w->nodes[0].d, (void *)6);
+	drv_forget(w->nodes[0].d, (void *)6, submit(w, 0, "7", "pay", 6));
 	settle(w);
 	ck_assert_int_eq(w->nodes[0].n_answers, 0);
 	w->nodes[1].frozen = false;

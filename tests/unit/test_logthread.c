@@ -20,7 +20,7 @@
 #define DEADLINE_S 20
 
 /* Faults; atomics: the writing thread looks. */
-static int fail_sync, hang_sync, no_room;
+static int fail_sync, hang_sync, no_room, no_write;
 
 static int faulty_fdatasync(void *ctx, int fd)
 {
@@ -36,6 +36,13 @@ static int faulty_allocate(void *ctx, int fd, uint64_t bytes)
 	if (__atomic_load_n(&no_room, __ATOMIC_ACQUIRE))
 		return -ENOSPC;
 	return rlog_posix.allocate(ctx, fd, bytes);
+}
+
+static int faulty_pwritev(void *ctx, int fd, const struct iovec *iov, size_t n_iov, uint64_t offset)
+{
+	if (__atomic_load_n(&no_write, __ATOMIC_ACQUIRE))
+		return -ENOSPC;
+	return rlog_posix.pwritev(ctx, fd, iov, n_iov, offset);
 }
 
 #define KEPT 20
@@ -56,7 +63,7 @@ struct t {
 	leash_id incarnation;
 	leash_seq incarnation_end;
 	struct rlog_damage damage; /* found last */
-	int n_damage, n_rebuild, rebuild_outcome; /* of the last one: */
+	int n_problems, n_damage, n_rebuild, rebuild_outcome; /* of the last one: */
 	leash_seq rebuild_need;
 	struct rlog_rebuilt rebuilt;
 	struct drv_rec *kept[KEPT];
@@ -107,7 +114,7 @@ static void on_incarnation(void *ctx, leash_id id, leash_seq end, struct leash_c
 	t->incarnation_end = end;
 	t->durable = end;
 }
-static void on_problem(void *ctx, const char *text) { (void)ctx, (void)text; }
+static void on_problem(void *ctx, const char *text) { ((struct t *)ctx)->n_problems += text[0] != 0; }
 static void on_space(void *ctx, bool full) { (void)ctx, (void)full; }
 static void on_failed(void *ctx, const char *text)
 {
@@ -162,10 +169,11 @@ static struct t *t_new(void)
 	struct t *t = calloc(1, sizeof *t);
 
 	ck_assert_ptr_nonnull(t);
-	fail_sync = hang_sync = no_room = 0;
+	fail_sync = hang_sync = no_room = no_write = 0;
 	t->ops = rlog_posix;
 	t->ops.fdatasync = faulty_fdatasync;
 	t->ops.allocate = faulty_allocate;
+	t->ops.pwritev = faulty_pwritev;
 	t->base = event_base_new();
 	(void)snprintf(t->dir, sizeof t->dir, "%s/leash-lt-XXXXXX", tmp ? tmp : "/tmp");
 	ck_assert_ptr_nonnull(mkdtemp(t->dir));
@@ -444,6 +452,43 @@ START_TEST(full_disk)
 }
 END_TEST
 
+static struct rlog_state opened_again(struct t *t)
+{
+	struct rlog_conf conf = { .dir = t->dir, .segment_bytes = SEGMENT, .reserve_bytes = 65536, .record_bytes_max = 4096 };
+	struct rlog_state s;
+	struct rlog *log;
+
+	logthread_free(TAKE(t->lt));
+	ck_assert_int_eq(rlog_open(&conf, &rlog_posix, "engine", "P1", 0x77, &log, &s), 0);
+	rlog_close(log);
+	return s;
+}
+
+/* Metadata finds no room; newer is written when there is some: the older must not come after it (a promise would go back). */
+START_TEST(older_metadata_is_not_written_over_newer)
+{
+	struct rep_meta older = { .cluster = 1, .promise = 5, .promise_run = 1, .log_epoch = 5, .log_matched = 9 };
+	struct rep_meta newer = { .cluster = 1, .promise = 7, .promise_run = 2 };
+	struct t *t = t_new();
+	uint64_t began;
+
+	__atomic_store_n(&no_write, 1, __ATOMIC_RELEASE);
+	logthread_meta(t->lt, 1, &older, 2, 1000);
+	WAIT(t, t->n_problems >= 2); /* it was tried again at once; the next time is half a second later */
+	__atomic_store_n(&no_write, 0, __ATOMIC_RELEASE);
+	if (_i == 0)
+		logthread_meta(t->lt, 2, &newer, 2, 1000);
+	else
+		logthread_set_aside(t->lt, 0x88);
+	WAIT(t, t->meta_ticket == 2 || t->incarnation == 0x88);
+	began = clk_boot_ns();
+	WAIT(t, t->meta_ticket == 1 || clk_boot_ns() - began > NS_PER_S);
+	ck_assert_uint_eq(t->meta_ticket, _i == 0 ? 2 : 0);
+	ck_assert_uint_eq(opened_again(t).meta.promise, _i == 0 ? 7 : 0);
+	t_free(t);
+}
+END_TEST
+
 START_TEST(a_failed_sync_is_final)
 {
 	struct t *t = t_new();
@@ -584,6 +629,7 @@ UNIT_MAIN("logthread", {
 	tcase_add_test(tc, one_repaired_one_set_aside);
 	tcase_add_test(tc, a_cut_ends_a_repair);
 	tcase_add_test(tc, full_disk);
+	tcase_add_loop_test(tc, older_metadata_is_not_written_over_newer, 0, 2);
 	tcase_add_test(tc, a_failed_sync_is_final);
 	tcase_add_test(tc, a_hanging_sync_shows);
 	tcase_add_test(tc, retention_keeps_what_is_needed);

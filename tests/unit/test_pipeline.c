@@ -100,6 +100,14 @@ static void expect(const char *want)
 	ck_assert_str_eq(got, want);
 }
 
+/* Only the last of it. */
+static void expect_end(const char *want)
+{
+	ck_assert_uint_ge(buf_len(&trace), strlen(want));
+	buf_consume(&trace, buf_len(&trace) - strlen(want));
+	expect(want);
+}
+
 static struct bytes str(const char *s)
 {
 	return (struct bytes){ (const uint8_t *)s, strlen(s) };
@@ -115,13 +123,19 @@ static uint64_t add_body(const char *name, const struct rec_body *b)
 	return token;
 }
 
-/* Messages without an id: "ab" are two. */
-static void add(const char *list)
+/* Messages without an id, in one turn of the loop: "ab" are two. */
+static void append(const char *list)
 {
 	struct rec_body b = { .id_kind = REC_ID_NONE };
 
 	for (; *list; list++)
 		add_body((char[]){ *list, '\0' }, &b);
+}
+
+/* They are sent, too. */
+static void add(const char *list)
+{
+	append(list);
 	pipe_pump(p, now_ns);
 }
 
@@ -180,6 +194,67 @@ START_TEST(good_weather)
 	expect(">4 c1 s1.3\n");
 	result(1, 4, PEER_ST_OK);
 	expect("=c ok 104\n");
+	end();
+}
+END_TEST
+
+START_TEST(messages_of_one_turn_keep_their_order_behind_a_refusal)
+{
+	begin();
+	attach(1);
+	add("a");
+	append("bcd");
+	pipe_pump(p, now_ns);
+	expect(">1 c1 s1.1o@100\n>2 c1 s1.2\n>3 c1 s1.3\n>4 c1 s1.4\n");
+	result(1, 2, PEER_ST_HOLD);
+	append("ef"); /* while c and d are awaited */
+	result_seq(1, 3, PEER_ST_SESSION_ORDER, 2);
+	result_seq(1, 4, PEER_ST_SESSION_ORDER, 2);
+	expect("");
+	later(SEC);
+	expect(">2 c1 s1.2\n>3 c1 s1.3\n>4 c1 s1.4\n>5 c1 s1.5\n>6 c1 s1.6\n");
+	end();
+}
+END_TEST
+
+START_TEST(counter_given_in_a_session_that_ends_before_it_is_sent)
+{
+	begin();
+	pipe_attach(p, 1, &(struct pipe_limits){ .messages_max = 1 });
+	pipe_status(p, 1, false, 100, 2, 2, now_ns);
+	add("a");
+	later(SEC);
+	append("bc");
+	expect(">1 c1 s1.1o@100\n");
+	later(29 * SEC);
+	expect("=a indoubt\n");
+	result(1, 1, PEER_ST_OK); /* too late for a; there is room for another */
+	expect(">2 c1 s2.1o@100\n");
+	result(1, 2, PEER_ST_OK);
+	expect("=b ok 102\n>3 c1 s2.2\n");
+	end();
+}
+END_TEST
+
+START_TEST(the_queue_grows_to_its_bound)
+{
+	struct rec_body b = { .id_kind = REC_ID_OPAQUE, .producer = str("pay"), .id = str("7") };
+	struct bytes pairs[2] = { str("m"), str("v") };
+	uint64_t token = 0;
+
+	begin_with(1000);
+	attach(1);
+	add("xy");
+	result(1, 1, PEER_ST_OK); /* the ring does not begin at its first place */
+	while (pipe_has_room(p))
+		ck_assert_int_eq(pipe_append(p, &b, pairs, 1, names[0], now_ns, &token), 0);
+	ck_assert_uint_eq(token, 1001);
+	pipe_pump(p, now_ns);
+	buf_consume(&trace, buf_len(&trace));
+	for (uint64_t t = 2; t <= token; t++)
+		result(1, t, PEER_ST_OK);
+	expect_end("=x ok 1100\n=x ok 1101\n");
+	ck_assert(pipe_has_room(p));
 	end();
 }
 END_TEST
@@ -685,7 +760,7 @@ static void storm_serve(void)
 START_TEST(storm)
 {
 	static const struct pipe_ops storm_ops = { storm_submit, storm_answer, on_random_id };
-	struct pipe_conf conf = { .messages_max = 64, .bytes_max = 1 << 20, .hold_timeout_ns = 1000000 * SEC };
+	struct pipe_conf conf = { .messages_max = _i % 2 ? 1000 : 64, .bytes_max = 1 << 20, .hold_timeout_ns = 1000000 * SEC };
 	struct rec_body b = { .id_kind = REC_ID_NONE };
 	uint32_t n = 0;
 
@@ -700,10 +775,11 @@ START_TEST(storm)
 
 		ck_assert_uint_lt(step, 1000000);
 		now_ns += MS;
-		if (dice < 40 && n < 2000 && pipe_has_room(p)) {
+		if (dice < 40) {
 			struct bytes pairs[2] = { str("m"), { (const uint8_t *)"v", 1 } };
 
-			ck_assert_int_eq(pipe_append(p, &b, pairs, 1, &storm_waiter[n++], now_ns, &token), 0);
+			for (uint32_t i = rnd(_i % 2 ? 50 : 4); i > 0 && n < 2000 && pipe_has_room(p); i--)
+				ck_assert_int_eq(pipe_append(p, &b, pairs, 1, &storm_waiter[n++], now_ns, &token), 0);
 		} else if (dice < 90 && st.n_wire) {
 			storm_serve();
 		} else if (dice < 93) { /* broken: some that were sent are still appended, their answers are lost */
@@ -719,7 +795,8 @@ START_TEST(storm)
 		} else if (!pipe_conn(p) || pipe_blocked(p)) {
 			pipe_attach(p, ++st.conn, &(struct pipe_limits){ .messages_max = 32 });
 		}
-		pipe_pump(p, now_ns);
+		if (rnd(2))
+			pipe_pump(p, now_ns);
 	}
 	ck_assert_uint_eq(st.n_log, 2000);
 	pipe_free(p);
@@ -727,6 +804,9 @@ START_TEST(storm)
 END_TEST
 
 UNIT_MAIN("pipeline", tcase_add_test(tc, good_weather);
+	tcase_add_test(tc, messages_of_one_turn_keep_their_order_behind_a_refusal);
+	tcase_add_test(tc, counter_given_in_a_session_that_ends_before_it_is_sent);
+	tcase_add_test(tc, the_queue_grows_to_its_bound);
 	tcase_add_test(tc, without_a_primary_they_wait_and_then_go_in_order);
 	tcase_add_test(tc, retarget_sends_all_unanswered_again_with_the_same_bytes);
 	tcase_add_test(tc, another_cluster_gets_only_what_the_former_certainly_lacks);

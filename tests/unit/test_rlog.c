@@ -106,6 +106,36 @@ START_TEST(what_is_appended_is_read_again)
 }
 END_TEST
 
+/* One append of more than goes out with one system call, however it is counted: bytes copied, vectors, room left. */
+START_TEST(small_and_large_records_of_one_append)
+{
+	struct rlog_conf conf = { .dir = dir, .segment_bytes = 4 << 20, .digest_seed = BOOK_SEED,
+		.record_bytes_max = BOOK_BODY_MAX };
+	static const size_t sizes[] = { 10, 3800, 1900, 1980, 1985, 1990, 2000, 2048, 3801, 0, 3802, 3803, 700 };
+	struct rlog_rec *recs = calloc(3000, sizeof *recs);
+	struct rlog_state st;
+	struct rlog *l;
+	size_t done;
+
+	ck_assert_ptr_nonnull(recs);
+	for (size_t i = 0; i < 3000; i++) {
+		(void)book_next(&book, i < 1200 ? 3900 : sizes[i % ARRAY_SIZE(sizes)]);
+		recs[i] = book_rec(&book, i + 1);
+	}
+	ck_assert_int_eq(rlog_open(&conf, &rlog_posix, "engine", "P1", 5, &l, &st), 0);
+	ck_assert_int_eq(rlog_append(l, recs, 3000, &done), 0);
+	ck_assert_uint_eq(done, 3000);
+	ck_assert_int_eq(rlog_sync(l), 0);
+	book_compare(&book, dir, &rlog_posix, l, book.end);
+	rlog_close(l);
+	ck_assert_int_eq(rlog_open(&conf, &rlog_posix, "engine", "P1", 5, &l, &st), 0);
+	ck_assert(!st.damaged);
+	book_compare(&book, dir, &rlog_posix, l, book.end);
+	rlog_close(l);
+	free(recs);
+}
+END_TEST
+
 START_TEST(wrong_records_are_refused)
 {
 	struct rlog *l = open_log(NULL);
@@ -514,6 +544,46 @@ static void digests(const struct rlog *l, bool there)
 	}
 }
 
+static void prepare_all(struct rlog *l)
+{
+	bool ready = false;
+
+	while (!ready)
+		ck_assert_int_eq(rlog_prepare(l, 4096, &ready), 0);
+}
+
+/* The newest one's parts come with what is done next, or never: then it is made again. */
+START_TEST(a_digest_is_written_bit_by_bit)
+{
+	struct ident_check c = { .b = &book, .next = 1 };
+	struct rlog *l = open_log(NULL);
+	struct rlog_state st;
+	size_t n = 0;
+
+	while (n < 2) {
+		ck_assert_int_eq(book_append(&book, l, 1, 10), 0);
+		n = rlog_segments(l);
+	}
+	ck_assert_int_eq(rlog_identities(l, 1, ident_one, &c), 0);
+	ck_assert_uint_eq(c.wrong, 0);
+	ck_assert_uint_eq(c.next, book.end + 1);
+	ck_assert_int_eq(rlog_sync(l), 0);
+	rlog_close(l);
+	l = open_log(&st);
+	ck_assert(!st.damaged);
+	book_compare(&book, dir, &rlog_posix, l, book.end);
+	while (n < 3) {
+		ck_assert_int_eq(book_append(&book, l, 1, 10), 0);
+		n = rlog_segments(l);
+	}
+	prepare_all(l);
+	ck_assert_int_eq(rlog_sync(l), 0);
+	digests(l, true);
+	book_compare(&book, dir, &rlog_posix, l, book.end);
+	rlog_close(l);
+}
+END_TEST
+
 START_TEST(digests_are_made_again)
 {
 	struct ident_check c = { .b = &book, .next = 1 };
@@ -521,6 +591,7 @@ START_TEST(digests_are_made_again)
 
 	for (int i = 0; i < 20; i++)
 		ck_assert_int_eq(book_append(&book, l, 30, 500), 0);
+	prepare_all(l);
 	digests(l, true); /* and gone now */
 	digests(l, false);
 	ck_assert_int_eq(rlog_identities(l, 1, ident_one, &c), 0); /* from the records */
@@ -669,6 +740,7 @@ int main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 120);
 	tcase_add_test(t, what_is_appended_is_read_again);
+	tcase_add_test(t, small_and_large_records_of_one_append);
 	tcase_add_test(t, wrong_records_are_refused);
 	tcase_add_test(t, a_directory_has_one_owner);
 	tcase_add_test(t, a_mark_file_that_was_cut_is_whole_when_both_slots_are);
@@ -683,6 +755,7 @@ int main(void)
 	tcase_add_loop_test(t, retention_is_known_by_either_slot, 0, 2);
 	tcase_add_test(t, a_lost_mark_stays_lost);
 	tcase_add_test(t, a_fresh_copy_starts_elsewhere);
+	tcase_add_test(t, a_digest_is_written_bit_by_bit);
 	tcase_add_test(t, digests_are_made_again);
 	tcase_add_test(t, records_are_found_in_any_order);
 	tcase_add_test(t, the_next_segment_is_made_ahead);

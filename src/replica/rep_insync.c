@@ -12,6 +12,8 @@
 #define REJOIN_MAX_NS   (30 * UINT64_C(1000000000))
 #define REJOIN_FORGET_NS (120 * UINT64_C(1000000000)) /* in the set for so long: its past is forgotten */
 #define ROUND_SHORT_DIV 2 /* a round is short within failure_timeout / this */
+#define LAG_SHORT_DIV   4 /* not far behind the others: within failure_timeout / this */
+#define LAG_TIMEOUTS    2 /* so many of it far behind, without a break, and it is too slow */
 
 /* ---------------------------------------------------------------------------------------------------------- absence */
 
@@ -31,6 +33,8 @@ bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarna
 	else if (p->join == JOIN_JOINED && p->have < r->end && !rep_ends_at_damage(r, p) &&
 		r->now_ns - p->progress_ns > timeout_ns)
 		*ret_why = "its log makes no progress";
+	else if (p->join == JOIN_JOINED && p->lag_seq && r->now_ns - p->kept_up_ns > LAG_TIMEOUTS * timeout_ns)
+		*ret_why = "much slower than the others";
 	else
 		return false;
 	return true;
@@ -43,6 +47,45 @@ static bool member_absent(const struct rep *r, const struct rep_member *m)
 	if (rep_is_self(r, m->node))
 		return m->incarnation != r->meta.incarnation;
 	return rep_peer_absent(r, rep_peer_or_nobody(r, m->node), m->incarnation, &why);
+}
+
+/* What this node and the members other than @p have on disk: they would commit it without @p. */
+static leash_seq others_have(const struct rep *r, const struct peer *p)
+{
+	leash_seq seq = r->durable;
+
+	for (uint32_t i = 0; i < r->n_peers; i++) {
+		const struct peer *q = &r->peers[i];
+
+		if (q != p && q->join == JOIN_JOINED && q->incarnation && rep_member(&r->cfg, q->name, q->incarnation))
+			seq = MIN2(seq, q->have);
+	}
+	return seq;
+}
+
+/*
+ * A follower that moves, but slowly, would make the whole cluster as slow as itself: with closed loops of clients the log
+ * waits for it, so it is never many records behind. What counts is the time by which it comes later than all the
+ * others to where they were (as Kafka's replica.lag.time.max.ms, but beside the others: a load that makes all slow is no
+ * reason). It may return when it keeps up.
+ */
+static void measure_lag(struct rep *r, struct peer *p)
+{
+	bool is_short = r->now_ns - p->lag_ns <= r->conf.failure_timeout_ns / LAG_SHORT_DIV;
+	leash_seq others = others_have(r, p);
+
+	if (p->lag_seq && p->join == JOIN_JOINED && p->have < p->lag_seq)
+		return;
+	/* The way to where the others were was short, or it had been level with them for longer than that. */
+	if (p->join != JOIN_JOINED || is_short == (p->lag_seq != 0))
+		p->kept_up_ns = r->now_ns;
+	if (p->join != JOIN_JOINED || p->have >= others) {
+		p->lag_ns = p->lag_seq ? r->now_ns : p->lag_ns;
+		p->lag_seq = 0;
+	} else {
+		p->lag_seq = others;
+		p->lag_ns = r->now_ns;
+	}
 }
 
 /* ---------------------------------------------------------------------------------------------------------- growing */
@@ -83,7 +126,7 @@ static void drive_catch_up(struct rep *r, struct peer *p)
 	}
 	p->required = true;
 	p->join_end = r->end;
-	p->progress_ns = r->now_ns;
+	p->progress_ns = p->kept_up_ns = r->now_ns;
 	rep_note(r, REP_NOTE_CAUGHT_UP, p->name, r->epoch, p->have, NULL);
 }
 
@@ -175,6 +218,8 @@ void rep_drive_insync(struct rep *r)
 	struct rep_txn t;
 	bool changed, below;
 
+	for (uint32_t i = 0; i < r->n_peers; i++)
+		measure_lag(r, &r->peers[i]);
 	for (uint32_t i = 0; i < r->n_peers; i++)
 		drive_catch_up(r, &r->peers[i]);
 	changed = wanted_set(r, &set);

@@ -45,6 +45,9 @@ struct peer {
 	uint64_t lease;
 	uint64_t heard_ns;    /* last message in my epoch; my epoch's beginning before the first */
 	uint64_t progress_ns; /* when `have` last rose, or nothing was outstanding */
+	leash_seq lag_seq;    /* all the others had so much at lag_ns, and it had not; 0: it has what they have */
+	uint64_t lag_ns;      /* likewise; 0: since when it has */
+	uint64_t kept_up_ns;  /* when it last was not far behind them */
 	uint64_t streamed_ns; /* when streaming last (re)started */
 	bool required;        /* R8: commits wait for it, though it is not yet in the set */
 	leash_seq join_end;   /* my log end when it became required */

@@ -40,7 +40,8 @@ static void begin_follower(struct rep *r, struct peer *p)
 	p->relay[0] = '\0';
 	p->fed_by_relay = false;
 	p->relay_retry_ns = 0;
-	p->heard_ns = p->progress_ns = r->now_ns;
+	p->lag_seq = 0;
+	p->heard_ns = p->progress_ns = p->kept_up_ns = r->now_ns;
 }
 
 void rep_drive_winner(struct rep *r)

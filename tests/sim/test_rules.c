@@ -856,6 +856,29 @@ START_TEST(b15_partial_partition_ends)
 }
 END_TEST
 
+/* It moves, but every commit waits for it: it leaves the set, and returns when it keeps up. All slow alike: nobody leaves. */
+START_TEST(a_slow_member_leaves)
+{
+	struct sim *s = three();
+
+	sim_delay(s, "P1", "S1", 400);
+	sim_delay(s, "P1", "S2", 400);
+	append_some(s, 10);
+	ck_assert(three_in_sync(s));
+	sim_delay(s, "P1", "S1", 0);
+	for (int i = 0; i < 10; i++) {
+		char id[24];
+
+		(void)snprintf(id, sizeof id, "slow/%d", i);
+		ck_assert(answered(s, sim_append(s, "P1", id, id), 2000));
+	}
+	ck_assert(two_in_sync(s) && sim_notes(s, "P1", REP_NOTE_INSYNC_REMOVE) == 1);
+	ck_assert(answered(s, sim_append(s, "P1", "fast/1", "x"), 50));
+	sim_delay(s, "P1", "S2", 0);
+	all_well(s);
+}
+END_TEST
+
 /* B7: the highest number of an IDMPSEQ producer goes back with a cut, or a retry of the cut record would be lost. */
 START_TEST(b7_highest_number_goes_back_with_a_cut)
 {
@@ -941,6 +964,7 @@ int main(void)
 	tcase_add_test(t, founded_anew_before_it_was_written_down);
 	tcase_add_test(t, b6_restored_image_becomes_another_incarnation);
 	tcase_add_test(t, b15_partial_partition_ends);
+	tcase_add_test(t, a_slow_member_leaves);
 	tcase_add_test(t, b7_highest_number_goes_back_with_a_cut);
 	tcase_add_test(t, takeover_reads_as_a_story);
 	suite_add_tcase(suite, t);

@@ -42,6 +42,10 @@ static inline void buf_commit(struct buf *b, size_t n)
 	b->end += n;
 }
 
+/* What can be written at buf_end() and committed without a buf_reserve(), for a buffer without a bound. */
+static inline size_t buf_room(const struct buf *b) { return b->cap - b->end; }
+static inline uint8_t *buf_end(struct buf *b) { return b->data ? b->data + b->end : NULL; }
+
 /* Appends a copy. 0, or -ENOBUFS (the bound), -ENOMEM; on error nothing was appended. */
 int buf_put(struct buf *b, const void *p, size_t n) _must_check_;
 int buf_printf(struct buf *b, const char *fmt, ...) _must_check_ _printf_(2, 3);

@@ -168,7 +168,8 @@ void op_finish(struct op *op)
 
 static void op_free(struct front *f, struct op *op)
 {
-	buf_deinit(&op->reply);
+	if (op->reply.data)
+		buf_deinit(&op->reply);
 	if (f->n_spare >= OPS_SPARE_MAX) {
 		free(op);
 		return;

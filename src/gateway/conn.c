@@ -4,6 +4,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <arpa/inet.h>
 #include <utlist.h>
@@ -57,14 +58,32 @@ void conn_drop(struct conn *c)
 	conn_wake(c);
 }
 
+/* Straight into the client's input as far as it has room; what is more goes through the worker's memory. */
+static ssize_t receive(struct conn *c, int fd)
+{
+	struct buf *in = front_client_in(c->fc);
+	size_t room = MIN2(buf_room(in), sizeof c->w->rx), here;
+	struct iovec to[2] = { { buf_end(in), room }, { c->w->rx, sizeof c->w->rx - room } };
+	ssize_t n = readv(fd, to, ARRAY_SIZE(to));
+
+	if (n <= 0)
+		return n;
+	here = MIN2((size_t)n, room);
+	buf_commit(in, here);
+	if (buf_put(in, c->w->rx, (size_t)n - here) == 0)
+		return n;
+	errno = ENOMEM;
+	return -1;
+}
+
 static void on_readable(evutil_socket_t fd, short what _unused_, void *arg)
 {
 	struct conn *c = arg;
-	ssize_t n = recv(fd, c->w->rx, sizeof c->w->rx, 0);
+	ssize_t n = receive(c, fd);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n < 0 || (n > 0 && buf_put(front_client_in(c->fc), c->w->rx, (size_t)n) < 0))
+	if (n < 0)
 		hang_up(c);
 	else if (n == 0)
 		front_client_eof(c->fc);

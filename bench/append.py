@@ -1,7 +1,9 @@
 """Appends: systems x shapes, repeated in turn (A B C A B C ...), so that what disturbs the machine disturbs all alike."""
 
+import os
 import sys
 
+import leashtest
 import load
 import table
 
@@ -19,9 +21,10 @@ def shapes(args):
 
 
 def cell(system, shape, seconds):
+    os.sync()  # what the one before left for the disk is not this one's
     try:
         return system.measure(shape, seconds)
-    except (load.LoadFailed, OSError) as e:
+    except (load.LoadFailed, leashtest.Failed, OSError) as e:
         sys.stderr.write("%s, %s: %s\n" % (system.name, shape, e))
         return {"failed": str(e)}
 

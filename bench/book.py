@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 
+import goals
 import table
 
 
@@ -23,3 +24,8 @@ def tell(found):
     table.show(["", "ns/read", "of CPU", "us/retarget p50", "p99"], [
         ["%d engines, %s, %s" % (f["engines"], f["pattern"], f["kind"]), "%.1f" % f["read_ns"], "%.1f" % f["read_cpu_ns"],
          "%.1f" % (f["swap_p50_ns"] / 1e3), "%.1f" % (f["swap_p99_ns"] / 1e3)] for f in found])
+    mine = [f for f in found if f["kind"] == "book"]
+    goals.show([("ns CPU per read, %d engines, %s" % (f["engines"], f["pattern"]), f["read_cpu_ns"], "<=", 5)
+                for f in mine if f["pattern"] == "one"] +
+               [("us per retarget, p99, %d engines, %s" % (f["engines"], f["pattern"]), f["swap_p99_ns"] / 1e3, "<=", 100)
+                for f in mine])

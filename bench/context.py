@@ -31,6 +31,10 @@ class Context:
         return self
 
     def __exit__(self, *_):
+        self.end_all()
+
+    def end_all(self):
+        self.end_shared()
         for test in list(self.tests):
             self.end_test(test)
 
@@ -56,9 +60,13 @@ class Context:
 
     def end_shared(self):
         """Ends all that shared() made."""
-        for servers in self.kept.values():
-            self.end_test(servers.test)
-        self.kept.clear()
+        while self.kept:
+            _, servers = self.kept.popitem()
+            try:
+                if hasattr(servers, "close"):
+                    servers.close()
+            finally:
+                self.end_test(servers.test)
 
     @staticmethod
     def progress(text):
@@ -68,5 +76,6 @@ class Context:
 
     def tell(self):
         a = self.about
-        print("%(date)s, commit %(commit)s; %(cpus)d x %(cpu)s, Linux %(kernel)s, %(file_system)s; load before: %(load_average).1f" % a)
+        print("%(date)s, commit %(commit)s; %(cpus)d x %(cpu)s, Linux %(kernel)s, %(file_system)s; load average before: "
+              "%(load_average).1f" % a)
         print("%(pin)s; medians of %(runs)d runs of %(seconds)g s, in turn" % a)

@@ -49,15 +49,21 @@ def goals():
     ]
 
 
+def show(found):
+    """[(what, value, "<=" or ">=", bound)]"""
+    if found:
+        print("\ngoals")
+        table.show(["", "value", "wanted", ""], [
+            [what, "%.2f" % value, "%s %g" % (sense, bound),
+             "reached" if (value <= bound if sense == "<=" else value >= bound) else "MISSED"]
+            for what, value, sense, bound in found])
+
+
 def tell(cells):
-    m, rows = Medians(cells), []
+    m, found = Medians(cells), []
     for what, sense, bound, value_of in goals():
         try:
-            value = value_of(m)
+            found.append((what, value_of(m), sense, bound))
         except (KeyError, ValueError, ZeroDivisionError):
-            continue  # not measured in this run
-        good = value <= bound if sense == "<=" else value >= bound
-        rows.append([what, "%.2f" % value, "%s %g" % (sense, bound), "reached" if good else "MISSED"])
-    if rows:
-        print("\ngoals")
-        table.show(["", "value", "wanted", ""], rows)
+            pass  # not measured in this run
+    show(found)

@@ -5,8 +5,12 @@ import sys
 import append
 import book
 import catchup
+import curve
 import goals
+import leashtest
+import load
 import memory
+import pauses
 import peers
 import readers
 import slow
@@ -59,8 +63,10 @@ def told(module):
 
 ALL = [
     ("append", "rate and latency of appends, through the gateway and direct, peers and the floor beside them", appends),
+    ("load", "latency by load: at 10 to 95 % of the highest rate", told(curve)),
     ("readers", "how old records are when blocking readers get them", told(readers)),
     ("slow", "producers beside readers that stopped and a secondary that is slow", told(slow)),
+    ("pauses", "pauses above 20 ms, and whether the machine had them too (--pause-seconds)", told(pauses)),
     ("catchup", "how fast a node that was away catches up", told(catchup)),
     ("startup", "how long a node takes to start with a large log (--log-sizes)", told(startup)),
     ("memory", "of gateway and nodes, with idle clients and with a log", told(memory)),
@@ -78,4 +84,14 @@ def run(ctx):
     unknown = set(names) - {name for name, _, _ in ALL}
     if unknown:
         sys.exit("no such measurement: %s (--list tells them)" % ", ".join(sorted(unknown)))
-    return {name: function(ctx) for name, _, function in ALL if name in names}
+    return {name: one(ctx, name, function) for name, _, function in ALL if name in names}
+
+
+def one(ctx, name, function):
+    """A measurement that cannot be made leaves the others alone: None."""
+    try:
+        return function(ctx)
+    except (load.LoadFailed, leashtest.Failed, leashtest.RespError, leashtest.ConnectionLost, OSError) as e:
+        print("\n%s could not be measured: %s" % (name, e))
+        ctx.end_all()
+        return None

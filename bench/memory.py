@@ -2,6 +2,7 @@
 
 import resource
 
+import goals
 import leashtest
 import load
 import machine
@@ -9,6 +10,8 @@ import systems
 import table
 
 IDLE = 10000
+IDS = 1000000        # dedup_window's default
+NODE_MIB = 64 + 64 + 64 + 64  # its own, cache_bytes, uncommitted_bytes, and 64 bytes for each id
 SPARE = 200  # descriptors that programs need besides
 
 
@@ -58,15 +61,14 @@ def per_client(p, port, n, command):
 
 def measure(ctx):
     n = allow_files(IDLE)
-    servers = systems.LeashServers(ctx, gateways=1, gateway={"max_clients": str(2 * n)}, max_clients=str(2 * n))
-    gateway, primary = servers.gateways[0], servers.primary
-    found = {"idle": [], "nodes": [], "ids": 1000000}
+    servers = systems.LeashServers(ctx, gateways=2, gateway={"max_clients": str(2 * n)}, max_clients=str(2 * n))
+    primary = servers.primary
+    found = {"idle": [], "nodes": [], "ids": IDS}
     payload = b"x" * 128
-    for command in (("PING",), ("XADD", "engine", "*", "data", payload)):
-        found["idle"].append(per_client(gateway, gateway.port, n, command))
+    for gateway, command in zip(servers.gateways, (("PING",), ("XADD", "engine", "*", "data", payload))):
+        found["idle"].append(per_client(gateway, gateway.port, n, command))  # a gateway each: memory is not given back at once
     found["idle"].append(per_client(primary, primary.port, n, ("PING",)))
-    found["gateway_bytes"] = machine.memory_bytes(gateway.popen.pid)
-    servers.fill(ctx, 256 << 20, 128)
+    servers.fill(ctx, 320 << 20, 128)  # more than IDS records
     for p in servers.nodes:
         found["nodes"].append({"node": p.node, "log_bytes": servers.log_bytes(p), "memory": machine.memory_bytes(p.popen.pid)})
     ctx.end_test(servers.test)
@@ -86,3 +88,6 @@ def tell(found):
     table.show(["", "log", "resident MiB", "peak"], [
         [n["node"], load.size_text(n["log_bytes"] >> 20 << 20), mib(n["memory"]["rss"]), mib(n["memory"]["peak"])]
         for n in found["nodes"]])
+    goals.show([("KiB per idle client: %s, after %s" % (i["process"], i["after"]), i["bytes_per_client"] / 1024, "<=", 20)
+                for i in found["idle"] if i["process"].startswith("gw")] +
+               [("MiB of a node: %s" % n["node"], n["memory"]["rss"] / (1 << 20), "<=", NODE_MIB) for n in found["nodes"]])

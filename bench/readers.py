@@ -1,5 +1,6 @@
 """How old is a record when a reader that waits for it gets it? From when its append was meant to be sent; blocking XREAD."""
 
+import append
 import load
 import systems
 import table
@@ -25,7 +26,6 @@ def measure(ctx):
 
 
 def tell(cells):
-    import append
     rows = []
     for c in cells:
         m = append.medians(c["runs"])

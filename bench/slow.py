@@ -17,6 +17,7 @@ from leashtest import wait_for
 
 CHUNK = 16384
 SLOW_BYTES_S = 1000000
+ONSET_S = 10  # of the run in which a secondary becomes slow
 SHAPE = load.Shape(50, 16, 128)
 
 
@@ -71,8 +72,8 @@ def stopped_readers(port):
     return [asks, waits]
 
 
-def rate(ctx, target):
-    return load.run([systems.bench_argv(ctx, target, SHAPE, ctx.args.seconds)], ctx.pin, ctx.args.seconds)
+def rate(ctx, target, payload=128):
+    return load.run([systems.bench_argv(ctx, target, SHAPE._replace(payload=payload), ctx.args.seconds)], ctx.pin, ctx.args.seconds)
 
 
 def brief(name, via, said):
@@ -95,10 +96,8 @@ def with_stopped_readers(ctx):
     return runs
 
 
-def with_slow_secondary(ctx):
-    """S2 is reached through a Throttle. The run in which it becomes slow shows its removal as its greatest latency."""
-    throttle = Throttle()
-
+def throttled_cluster(ctx, throttle):
+    """S2 is reached through the throttle."""
     def make_node(test, etcd, name, **options):
         if name != "S2":
             return leashtest.Node(test, etcd, name, **options)
@@ -107,17 +106,38 @@ def with_slow_secondary(ctx):
         return node
 
     servers = systems.LeashServers(ctx, gateways=1, make_node=make_node)
-    assert servers.primary.node != "S2"
+    assert servers.primary.node != "S2", "S2 is to be a secondary"
+    return servers
+
+
+def become_slow(ctx, servers, throttle, payload):
+    """The run in which it begins; and after how many seconds S2 was out of the in-sync set (None: it never was)."""
+    began, left_s = time.monotonic(), None
+    throttle.bytes_s = SLOW_BYTES_S
+    argv = systems.bench_argv(ctx, servers.gateway_address(), SHAPE._replace(payload=payload), ONSET_S, warmup_s=0)
+    p = load.start(argv, ctx.pin)
+    while p.poll() is None:
+        if left_s is None and "S2" not in servers.etcd.insync():
+            left_s = time.monotonic() - began
+        time.sleep(0.05)
+    return load.finish(p, 60), left_s
+
+
+def with_slow_secondary(ctx):
+    throttle = Throttle()
+    servers = throttled_cluster(ctx, throttle)
     target, runs = servers.gateway_address(), []
     for i in range(ctx.args.runs):
-        ctx.progress("run %d: a slow secondary" % (i + 1))
-        runs.append(brief("all three in sync", "gateway", rate(ctx, target)))
-        throttle.bytes_s = SLOW_BYTES_S
-        runs.append(brief("S2 becomes slow", "gateway", rate(ctx, target)))
-        wait_for(lambda: "S2" not in servers.etcd.insync(), "S2 left the in-sync set", 60)
-        runs.append(brief("S2 slow, not in sync", "gateway", rate(ctx, target)))
-        throttle.bytes_s = None
-        wait_for(lambda: "S2" in servers.etcd.insync(), "S2 is back in sync", 300)
+        for payload in (128, 16384):
+            ctx.progress("run %d: a slow secondary, %d bytes" % (i + 1, payload))
+            via = "gateway, " + load.size_text(payload)
+            runs.append(brief("all three in sync", via, rate(ctx, target, payload)))
+            said, left_s = become_slow(ctx, servers, throttle, payload)
+            runs.append(dict(brief("S2 becomes slow", via, said), left_s=left_s))
+            if left_s is not None:
+                runs.append(brief("S2 slow, not in sync", via, rate(ctx, target, payload)))
+            throttle.bytes_s = None
+            wait_for(lambda: "S2" in servers.etcd.insync(), "S2 is back in sync", 300)
     ctx.end_test(servers.test)
     return runs
 
@@ -126,11 +146,19 @@ def measure(ctx):
     return with_stopped_readers(ctx) + with_slow_secondary(ctx)
 
 
+def left_text(runs):
+    """When S2 left, of the runs in which it became slow."""
+    if "left_s" not in runs[0]:
+        return ""
+    return ", ".join("after %.1f s" % r["left_s"] if r["left_s"] is not None else "never" for r in runs)
+
+
 def tell(runs):
     rows = []
     for name, via in dict.fromkeys((r["name"], r["via"]) for r in runs):
-        m = append.medians([{k: r[k] for k in ("per_second", "append_ns")} for r in runs if (r["name"], r["via"]) == (name, via)])
-        rows.append(["%s, %s" % (via, name), "%.0f" % m["per_second"]] + [
-            "%.3f" % (m["append_ns"][p] / 1e6) for p in ("p50", "p99", "max")])
-    print("\nslow readers and secondaries: producers' view (%s)" % str(SHAPE))
-    table.show(["", "acked/s", "p50 ms", "p99 ms", "max ms"], rows)
+        same = [r for r in runs if (r["name"], r["via"]) == (name, via)]
+        m = append.medians([{k: r[k] for k in ("per_second", "append_ns")} for r in same])
+        rows.append(["%s: %s" % (via, name), "%.0f" % m["per_second"]] + [
+            "%.3f" % (m["append_ns"][p] / 1e6) for p in ("p50", "p99", "max")] + [left_text(same)])
+    print("\nslow readers and secondaries, as producers see them (50 x 16)")
+    table.show(["", "acked/s", "p50 ms", "p99 ms", "max ms", "S2 left the set"], rows)

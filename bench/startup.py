@@ -8,6 +8,8 @@ import os
 import shutil
 import time
 
+import append
+import goals
 import load
 import machine
 import manager
@@ -16,6 +18,7 @@ import table
 from leashtest import wait_for
 
 PAYLOAD = 1024
+GOALS_S = {"clean stop": 1, "SIGKILL": 3}
 ROOM = 1.3  # of the log's size must be free
 
 
@@ -85,8 +88,7 @@ def measure(ctx):
 
 
 def tell(found):
-    import append
-    rows = []
+    rows, wanted = [], []
     kinds = sorted({(f["log_bytes"], f["after"], f["cold"]) for f in found})
     for log_bytes, after, cold in kinds:
         runs = [f for f in found if (f["log_bytes"], f["after"], f["cold"]) == (log_bytes, after, cold)]
@@ -94,5 +96,7 @@ def tell(found):
                      "%.3f" % append.middle([f["ready_s"] for f in runs]), "%.3f" % max(f["ready_s"] for f in runs),
                      "%.3f" % append.middle([f["append_s"] for f in runs]),
                      "%.1f" % (append.middle([f["memory"]["rss"] for f in runs]) / (1 << 20))])
+        wanted.append(("s to ready: " + rows[-1][0], append.middle([f["ready_s"] for f in runs]), "<=", GOALS_S[after]))
     print("\nstart with a log of records of 1 KiB with ids")
     table.show(["", "ready s", "worst", "append s", "MiB then"], rows)
+    goals.show(wanted)

@@ -33,6 +33,13 @@ def bench_argv(ctx, target, shape, seconds=None, warmup_s=WARMUP_S, **options):
     return argv + ["--" + k if v is True else "--%s=%s" % (k, v) for k, v in options.items()]
 
 
+def load_argv(ctx, name, target, shape, seconds, **options):
+    """One of bench/'s generators for peers."""
+    return [os.path.join(ctx.builddir, "bench", name), "--json", "--server", target, "--connections", str(shape.connections),
+            "--depth", str(shape.depth), "--payload", str(shape.payload), "--seconds", "%dms" % (seconds * 1000),
+            "--warmup", "%dms" % (WARMUP_S * 1000)] + ["--%s=%s" % option for option in options.items()]
+
+
 class System:
     """`ctx`: bench/run's context."""
 
@@ -147,8 +154,18 @@ class Leash(System):
         return self.servers.appended()
 
     def before(self, shape):
-        primary = self.servers.cluster.wait_primary()
-        assert primary is self.servers.primary, "the primary moved: the numbers would be of something else"
+        self.servers.cluster.wait_in_sync()
+        self.servers.primary = self.servers.cluster.wait_primary()
+
+    def measure(self, shape, seconds):
+        """What was measured while a node was out of the in-sync set, or another one took over, is of something else."""
+        found = super().measure(shape, seconds)
+        s = self.servers
+        if s.cluster.primary() is not s.primary:
+            raise load.LoadFailed("the primary moved")
+        if len(set(s.etcd.insync())) < len(s.nodes):
+            raise load.LoadFailed("a node left the in-sync set")
+        return found
 
     def targets(self):
         if not self.gateways:
@@ -158,6 +175,8 @@ class Leash(System):
     def commands(self, shape, seconds):
         targets = self.targets()
         each = shape._replace(connections=max(1, shape.connections // len(targets)))
+        if self.ctx.args.same_load:
+            return [load_argv(self.ctx, "redis-load", target, each, seconds, stream="engine") for target in targets]
         return [bench_argv(self.ctx, target, each, seconds) for target in targets]
 
 

@@ -36,14 +36,12 @@ static bool buf_grow(struct buf *b, size_t need)
 	return true;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+uint8_t *buf_make_room(struct buf *b, size_t n)
 {
 	size_t len = buf_len(b);
 
 	if (n > SIZE_MAX - len || (b->max && len + n > b->max))
 		return NULL;
-	if (b->data && b->cap - b->end >= n)
-		return b->data + b->end;
 	if (b->data && b->cap - len >= n && b->start >= b->cap / 2) {
 		memmove(b->data, b->data + b->start, len);
 		b->start = 0;
@@ -52,12 +50,6 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 		return NULL;
 	}
 	return b->data + b->end;
-}
-
-void buf_commit(struct buf *b, size_t n)
-{
-	must(b->cap - b->end >= n);
-	b->end += n;
 }
 
 int buf_put(struct buf *b, const void *p, size_t n)

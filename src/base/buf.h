@@ -26,8 +26,21 @@ static inline uint8_t *buf_head(const struct buf *b) { return b->data ? b->data 
  * Makes room for @n more bytes and returns where to write them; buf_commit() adds what was written.
  * NULL: out of memory, or @max would be passed. Pointers into the content become invalid.
  */
-uint8_t *buf_reserve(struct buf *b, size_t n) _must_check_;
-void buf_commit(struct buf *b, size_t n);
+static inline uint8_t *buf_reserve(struct buf *b, size_t n) _must_check_;
+uint8_t *buf_make_room(struct buf *b, size_t n) _must_check_; /* buf_reserve() when there is none */
+
+static inline uint8_t *buf_reserve(struct buf *b, size_t n)
+{
+	if (b->data && n <= b->cap - b->end && (!b->max || buf_len(b) + n <= b->max))
+		return b->data + b->end;
+	return buf_make_room(b, n);
+}
+
+static inline void buf_commit(struct buf *b, size_t n)
+{
+	must(b->cap - b->end >= n);
+	b->end += n;
+}
 
 /* Appends a copy. 0, or -ENOBUFS (the bound), -ENOMEM; on error nothing was appended. */
 int buf_put(struct buf *b, const void *p, size_t n) _must_check_;

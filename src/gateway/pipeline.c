@@ -9,12 +9,12 @@
 struct msg {
 	void *waiter; /* NULL: the client is gone */
 	struct body body; /* none: answered */
-	bool session; /* has no id of the client's own */
 	leash_id sid; /* session that the body was made for; 0: none yet (the body is of REC_ID_NONE) */
 	uint64_t n;   /* its counter */
 	uint64_t arrived_ns;
 	uint64_t conn;  /* the connection whose RESULT is awaited; 0: none */
 	uint32_t doubt; /* times it was sent with unknown outcome */
+	bool session;   /* has no id of the client's own */
 	bool sent;      /* at least once */
 	bool done;      /* answered */
 };

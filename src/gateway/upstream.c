@@ -27,6 +27,14 @@ static struct node_link *current(const struct upstream *u)
 	return u->primary;
 }
 
+static bool book_has(const struct book_target *t, const char *node, const char *address)
+{
+	for (uint32_t i = 0; i < t->n_nodes; i++)
+		if (strcmp(t->nodes[i].node, node) == 0)
+			return strcmp(t->nodes[i].address, address) == 0;
+	return false;
+}
+
 /* Tells the book what a node says of itself: the other workers, and perhaps etcd's silence, need it. */
 static void tell_book(struct upstream *u, const struct node_link *n)
 {
@@ -82,7 +90,7 @@ static void on_status(void *ctx, const struct peer_status *s)
 	}
 	tell_book(u, n);
 	/* A node knows of others that etcd has not told us of (yet). */
-	if (s->leader[0] && s->leader_address[0])
+	if (s->leader[0] && s->leader_address[0] && !book_has(&u->target, s->leader, s->leader_address))
 		(void)!book_learn(u->slot, s->leader, s->leader_address);
 	touch(u);
 }
@@ -156,13 +164,6 @@ static struct node_link *node_link_new(struct upstream *u, const struct book_nod
 	return n;
 }
 
-static bool book_has(const struct book_target *t, const struct node_link *n)
-{
-	for (uint32_t i = 0; i < t->n_nodes; i++)
-		if (strcmp(t->nodes[i].node, n->node) == 0)
-			return strcmp(t->nodes[i].address, link_address(n->link)) == 0;
-	return false;
-}
 
 static bool has_link(const struct upstream *u, const char *node)
 {
@@ -178,7 +179,7 @@ static void follow_book(struct upstream *u)
 	if (!book_read(u->slot, u->target.serial, &u->target))
 		return;
 	for (uint32_t i = 0; i < u->n_nodes;) {
-		if (book_has(&u->target, u->nodes[i])) {
+		if (book_has(&u->target, u->nodes[i]->node, link_address(u->nodes[i]->link))) {
 			i++;
 			continue;
 		}

@@ -345,7 +345,7 @@ static int complete(struct resp_parser *p, struct buf *in, struct resp_command *
 }
 
 /* @type, a number of few digits, CRLF. Behind it, or NULL: it is something else, or not all of it is there. */
-static const uint8_t *usual_number(const uint8_t *s, const uint8_t *end, char type, uint32_t *ret_v)
+static inline const uint8_t *usual_number(const uint8_t *s, const uint8_t *end, char type, uint32_t *ret_v)
 {
 	uint32_t v, digit;
 

@@ -272,12 +272,12 @@ static int xadd_check(struct xadd_parse *x)
 	return 0;
 }
 
-int xcmd_xadd(const struct bytes *argv, uint32_t argc, struct xcmd_xadd *ret, struct xcmd_err *err)
+/* With options, or wrong. */
+static int xadd_full(const struct bytes *argv, uint32_t argc, struct xcmd_xadd *ret, struct xcmd_err *err)
 {
 	struct xadd_parse x = { .argv = argv, .argc = argc, .err = err };
 	int r;
 
-	must(argc >= 2);
 	x.out.key = argv[1];
 	r = xadd_options(&x);
 	if (r == 0)
@@ -287,6 +287,15 @@ int xcmd_xadd(const struct bytes *argv, uint32_t argc, struct xcmd_xadd *ret, st
 	x.out.pairs = argv + x.i + 1;
 	x.out.n_pairs = (argc - x.i - 1) / 2;
 	*ret = x.out;
+	return 0;
+}
+
+int xcmd_xadd(const struct bytes *argv, uint32_t argc, struct xcmd_xadd *ret, struct xcmd_err *err)
+{
+	must(argc >= 2);
+	if (argc < 5 || argc % 2 == 0 || !is_char(argv[2], '*'))
+		return xadd_full(argv, argc, ret, err);
+	*ret = (struct xcmd_xadd){ .key = argv[1], .kind = REC_ID_NONE, .pairs = argv + 3, .n_pairs = (argc - 3) / 2 };
 	return 0;
 }
 

@@ -21,7 +21,7 @@ def one(ctx, servers, payload, n_bytes, rate):
     wait_for(lambda: not caught_up(servers, node), "%s is out of the in-sync set" % node.node, 60)
     end, size = servers.appended(), servers.log_bytes(servers.primary)
     servers.fill(ctx, size + n_bytes, payload)
-    lag, lag_bytes = servers.appended() - end, servers.log_bytes(servers.primary) - size
+    lag = servers.appended() - end
     busy = load.start(systems.bench_argv(ctx, servers.gateway_address(), load.Shape(50, 1, payload), 600, rate=rate),
                       ctx.pin) if rate else None
     began = time.monotonic()
@@ -35,8 +35,8 @@ def one(ctx, servers, payload, n_bytes, rate):
             busy.kill()
             busy.communicate()
     ctx.pin.server(node.popen.pid)
-    return {"payload": payload, "records": lag, "bytes": lag_bytes, "rate_beside": rate, "opened_s": opened_s,
-            "seconds": seconds, "mib_per_second": lag_bytes / MIB / (seconds - opened_s),
+    return {"payload": payload, "records": lag, "rate_beside": rate, "opened_s": opened_s, "seconds": seconds,
+            "mib_per_second": lag * payload / MIB / (seconds - opened_s),
             "records_per_second": lag / (seconds - opened_s)}
 
 
@@ -53,7 +53,7 @@ def measure(ctx):
 
 def tell(found):
     print("\ncatching up, until in sync again")
-    table.show(["", "records behind", "MiB behind", "s", "of it to start", "MiB/s", "records/s"], [
+    table.show(["", "records behind", "MiB of payload", "s", "of it to start", "MiB/s", "records/s"], [
         ["%s%s" % (load.size_text(f["payload"]), ", %d/s beside" % f["rate_beside"] if f["rate_beside"] else ""),
-         "%d" % f["records"], "%.0f" % (f["bytes"] / MIB), "%.2f" % f["seconds"], "%.2f" % f["opened_s"],
+         "%d" % f["records"], "%.0f" % (f["records"] * f["payload"] / MIB), "%.2f" % f["seconds"], "%.2f" % f["opened_s"],
          "%.0f" % f["mib_per_second"], "%.0f" % f["records_per_second"]] for f in found])

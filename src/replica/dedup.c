@@ -46,8 +46,8 @@ int dedup_new(const struct dedup_conf *conf, struct dedup **ret_dedup)
 	struct dedup *d;
 	uint64_t cap = conf->records_max + conf->uncommitted_max, n = 1;
 
-	if (conf->window == 0 || conf->records_max < conf->window || conf->uncommitted_max == 0 ||
-		cap > DEDUP_RECORDS_MAX)
+	must(conf->window > 0 && conf->records_max >= conf->window && conf->uncommitted_max > 0);
+	if (cap > DEDUP_RECORDS_MAX)
 		return -EINVAL;
 	while (n < cap)
 		n *= 2;
@@ -225,7 +225,7 @@ static bool past_time(const struct dedup *d, leash_seq seq)
 		return true;
 	now_ns = MAX2(entry_of(d, d->commit)->log_time_ns, d->log_time_ns);
 	then_ns = entry_of(d, seq)->log_time_ns;
-	return now_ns > then_ns && now_ns - then_ns > d->conf.time_ns;
+	return MAX2(now_ns, then_ns) - then_ns > d->conf.time_ns; /* log time never goes back, but a peer may say so */
 }
 
 /* A session's highest counter is known while any of its records is: what comes right behind it is new, without a search. */

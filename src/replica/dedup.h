@@ -20,10 +20,10 @@
 #include "base/util.h"
 
 struct dedup_conf {
-	uint64_t window;          /* committed records remembered at least */
+	uint64_t window;          /* committed records remembered at least; not 0 */
 	uint64_t time_ns;         /* log time remembered at least; 0 = only the window counts */
 	uint64_t records_max;     /* >= window: bound of what time_ns may add */
-	uint32_t uncommitted_max; /* records behind the commit index */
+	uint32_t uncommitted_max; /* records behind the commit index; not 0 */
 };
 
 enum dedup_verdict {
@@ -38,6 +38,7 @@ enum dedup_verdict {
 
 struct dedup;
 
+/* 0; -ENOMEM; -EINVAL: more records than a table can have. */
 int dedup_new(const struct dedup_conf *conf, struct dedup **ret_dedup) _must_check_;
 void dedup_free(struct dedup *d);
 

@@ -8,21 +8,18 @@ void history_deinit(struct history *h)
 	*h = (struct history){ 0 };
 }
 
-static bool history_reserve(struct history *h, uint32_t n)
+/* Out of memory ends the process, as a failed write does: without its epochs a log can neither be led nor followed. */
+static void history_reserve(struct history *h, uint32_t n)
 {
-	struct rep_stretch *a;
 	uint32_t cap = MAX2(h->cap, 16u);
 
 	if (n <= h->cap)
-		return true;
+		return;
 	while (cap < n)
 		cap *= 2;
-	a = realloc(h->a, cap * sizeof *a);
-	if (!a)
-		return false;
-	h->a = a;
+	h->a = realloc(h->a, cap * sizeof *h->a);
+	must(h->a);
 	h->cap = cap;
-	return true;
 }
 
 static bool stretches_rise(const struct rep_stretch *a, uint32_t n)
@@ -40,27 +37,24 @@ int history_set(struct history *h, const struct rep_stretch *a, uint32_t n)
 {
 	if (n > REP_HISTORY_MAX || !stretches_rise(a, n))
 		return -EINVAL;
-	if (!history_reserve(h, n))
-		return -ENOMEM;
+	history_reserve(h, n);
 	if (n)
 		memcpy(h->a, a, n * sizeof *a);
 	h->n = n;
 	return 0;
 }
 
-bool history_append(struct history *h, leash_epoch epoch, leash_seq seq)
+void history_append(struct history *h, leash_epoch epoch, leash_seq seq)
 {
 	if (h->n && h->a[h->n - 1].epoch == epoch)
-		return true;
+		return;
 	must(h->n == 0 || (h->a[h->n - 1].epoch < epoch && h->a[h->n - 1].first < seq));
 	if (h->n == REP_HISTORY_MAX) {
 		memmove(h->a, h->a + 1, (h->n - 1) * sizeof *h->a);
 		h->n--;
 	}
-	if (!history_reserve(h, h->n + 1))
-		return false;
+	history_reserve(h, h->n + 1);
 	h->a[h->n++] = (struct rep_stretch){ .epoch = epoch, .first = seq };
-	return true;
 }
 
 void history_cut(struct history *h, leash_seq seq)

@@ -17,11 +17,11 @@ struct history {
 
 void history_deinit(struct history *h);
 
-/* Replaces the content. 0; -ENOMEM (unchanged); -EINVAL: not rising, or more than REP_HISTORY_MAX (unchanged). */
+/* Replaces the content. 0; -EINVAL: not rising, or more than REP_HISTORY_MAX (unchanged). */
 int history_set(struct history *h, const struct rep_stretch *a, uint32_t n) _must_check_;
 
-/* Record @seq of @epoch was appended. Beyond REP_HISTORY_MAX stretches the oldest is forgotten. False: no memory. */
-bool history_append(struct history *h, leash_epoch epoch, leash_seq seq) _must_check_;
+/* Record @seq of @epoch was appended. Beyond REP_HISTORY_MAX stretches the oldest is forgotten. */
+void history_append(struct history *h, leash_epoch epoch, leash_seq seq);
 
 /* Records behind @seq are gone. */
 void history_cut(struct history *h, leash_seq seq);

@@ -6,9 +6,9 @@
 
 static bool conf_makes_sense(const struct rep_conf *c)
 {
-	return c->node[0] && c->run && c->fresh_cluster && c->min_insync >= 1 && c->min_insync <= REP_NODES_MAX &&
-	       c->n_founders >= 1 && c->n_founders <= REP_NODES_MAX && c->dedup_window > 0 &&
-	       c->failure_timeout_ns > 0 && c->heartbeat_ns > 0 && c->heartbeat_ns < c->failure_timeout_ns;
+	must(c->node[0] && c->run && c->fresh_cluster && c->n_founders <= REP_NODES_MAX); /* no operator says these */
+	return c->min_insync >= 1 && c->min_insync <= REP_NODES_MAX && c->n_founders >= 1 && c->dedup_window > 0 &&
+	       c->heartbeat_ns > 0 && c->heartbeat_ns < c->failure_timeout_ns;
 }
 
 static int open_log(struct rep *r, const struct rep_log *log)
@@ -37,7 +37,8 @@ int rep_new(const struct rep_conf *conf, const struct rep_meta *meta, const stru
 	struct rep *r;
 	int e;
 
-	if (!conf_makes_sense(conf) || log->start == 0 || log->end + 1 < log->start || meta->incarnation == 0)
+	must(log->start > 0 && log->end + 1 >= log->start);
+	if (!conf_makes_sense(conf) || meta->incarnation == 0)
 		return -EINVAL;
 	r = calloc(1, sizeof *r);
 	if (!r)
@@ -156,8 +157,6 @@ const char *rep_role_name(enum rep_role role)
 
 void rep_set_role(struct rep *r, enum rep_role role)
 {
-	if (role == r->role)
-		return;
 	must(roles[r->role].to & (1u << role));
 	r->role = role;
 	/* A primary acts only in an epoch whose promise to itself is on disk (R4). */
@@ -166,10 +165,7 @@ void rep_set_role(struct rep *r, enum rep_role role)
 
 void rep_halt(struct rep *r, const char *why)
 {
-	if (r->role == REP_ROLE_HALTED)
-		return;
-	if (r->role == REP_ROLE_PRIMARY || r->role == REP_ROLE_WINNER)
-		rep_step_down(r, "", 0);
+	rep_step_down(r, "", 0);
 	rep_txn_drop(r);
 	rep_unfollow(r);
 	rep_set_role(r, REP_ROLE_HALTED);
@@ -205,11 +201,19 @@ struct peer *rep_peer_find(const struct rep *r, const char *name)
 	return NULL;
 }
 
+const struct peer *rep_peer_or_nobody(const struct rep *r, const char *name)
+{
+	static const struct peer nobody;
+	const struct peer *p = rep_peer_find(r, name);
+
+	return p ? p : &nobody;
+}
+
 struct peer *rep_peer(struct rep *r, const char *name)
 {
 	struct peer *p = rep_peer_find(r, name);
 
-	if (p || rep_is_self(r, name) || !name[0])
+	if (p || rep_is_self(r, name))
 		return p;
 	if (r->n_peers == REP_NODES_MAX)
 		return NULL;
@@ -225,7 +229,7 @@ struct peer *rep_peer(struct rep *r, const char *name)
 void rep_log_append(struct rep *r, const struct rep_rec *rec)
 {
 	must(!r->cutting && rec->seq == r->end + 1 && rec->epoch >= history_last(&r->hist));
-	must(history_append(&r->hist, rec->epoch, rec->seq)); /* out of memory ends the process, as a failed write does */
+	history_append(&r->hist, rec->epoch, rec->seq);
 	dedup_apply(r->dedup, rec);
 	r->end = rec->seq;
 	r->log_time_ns = rec->log_time_ns;
@@ -243,8 +247,7 @@ void rep_set_commit(struct rep *r, leash_seq seq)
 
 static void on_durable(struct rep *r, leash_seq seq)
 {
-	if (r->cutting)
-		return; /* of before the cut; REP_EV_CUT says where we stand */
+	must(!r->cutting); /* REP_EV_CUT says where we stand then */
 	r->durable = MAX2(r->durable, MIN2(seq, r->end));
 	if (r->role != REP_ROLE_PRIMARY)
 		rep_follow_ack(r);
@@ -261,12 +264,14 @@ static void on_trimmed(struct rep *r, leash_seq start, struct leash_chain base)
 
 /* -------------------------------------------------------------------------------------------------------- metadata */
 
+_Static_assert(sizeof(struct rep_meta) == 9 * sizeof(uint64_t), "meta_eq() compares bytes: no field may have padding");
+
 static bool meta_eq(const struct rep_meta *a, const struct rep_meta *b)
 {
-	return a->cluster == b->cluster && a->incarnation == b->incarnation && a->promise == b->promise &&
-	       a->promise_run == b->promise_run && a->log_epoch == b->log_epoch && a->log_matched == b->log_matched &&
-	       a->insync_version == b->insync_version && a->recovery == b->recovery;
-	/* etcd's revision rises with every foreign write; it goes to disk with the next of the others */
+	struct rep_meta x = *a;
+
+	x.etcd_revision = b->etcd_revision; /* rises with every foreign write; it goes to disk with the next of the others */
+	return memcmp(&x, b, sizeof x) == 0;
 }
 
 static void drive_meta(struct rep *r)
@@ -291,9 +296,8 @@ static void on_meta(struct rep *r, uint64_t ticket)
 	r->meta_ticket = 0;
 	if (r->meta.cluster != r->flying.cluster)
 		rep_note(r, REP_NOTE_JOINED_CLUSTER, NULL, 0, 0, NULL);
-	if (r->meta.log_epoch != r->flying.log_epoch || r->meta.cluster != r->flying.cluster ||
-		r->meta.incarnation != r->flying.incarnation)
-		r->announced_dirty = true;
+	if (r->meta.log_epoch != r->flying.log_epoch || r->meta.cluster != r->flying.cluster)
+		r->announced_dirty = true; /* a new incarnation has said so itself */
 	r->meta = r->flying;
 }
 
@@ -516,8 +520,8 @@ const char *rep_note_text(enum rep_note_kind kind)
 		[REP_NOTE_STATE_BACK] = "etcd has this engine's state again",
 		[REP_NOTE_HALTED] = "stands aside: etcd's state is older than what this node has seen",
 		[REP_NOTE_FOREIGN] = "this data directory belongs to another cluster",
-		[REP_NOTE_FOUNDED_ANEW] = "the cluster was founded anew before this node had written down which it belongs to: ends, "
-			"to join it in its next life",
+		[REP_NOTE_FOUNDED_ANEW] = ("the cluster was founded anew before this node had written down which it belongs to: "
+			"ends, to join it in its next life"),
 		[REP_NOTE_MISCONFIGURED] = "the configuration differs from the cluster's",
 		[REP_NOTE_OVERRULED] = "`leash recover` chose another log than this node has shown: ends, to follow it in its next life",
 		[REP_NOTE_VIOLATION] = "a rule was broken: nothing was changed",

@@ -77,10 +77,11 @@ enum rep_event_kind {
 	REP_EV_LEASE,      /* .lease: this node's lease; 0 = none */
 	REP_EV_LINK,       /* .link: our connection to a peer came up or broke */
 	REP_EV_MSG,        /* .msg: from a peer */
-	REP_EV_DURABLE,    /* .seq: everything up to here that was appended is on disk */
+	REP_EV_DURABLE,    /* .seq: everything up to here that was appended is on disk; never during a cut, a reset or REP_ACT_DAMAGED */
 	REP_EV_CUT,        /* .seq: REP_ACT_TRUNCATE or REP_ACT_RESET is done, the log now ends here, durably */
 	REP_EV_META,       /* .ticket: REP_ACT_META of this ticket is on disk */
-	REP_EV_FULL,       /* .seq: no room on disk; the log ends here, what was to be appended behind it is dropped */
+	REP_EV_FULL,       /* .seq: no room on disk; the log ends here, what was to be appended behind it, at least one record, is
+	                    * dropped */
 	REP_EV_TRIMMED,    /* .trimmed: retention removed what lies before this record */
 	REP_EV_HANDOVER,   /* .handover: give the lead to another (R13) */
 	REP_EV_INCARNATION,/* .incarnation: the damaged log was set aside (R11), the new incarnation is on disk; .seq: log end */
@@ -124,7 +125,7 @@ struct rep_event {
 		leash_seq seq;
 		uint64_t ticket;
 		struct {
-			const char *to;  /* NULL or "": the best one */
+			const char *to;  /* "": the best one */
 			bool leaving;    /* the caller shuts down: leave the in-sync set if it stays large enough */
 			uint64_t deadline_ns;
 		} handover;
@@ -243,7 +244,7 @@ const struct rep_action *rep_action(struct rep *r);
 /* When to come back with REP_EV_TICK at the latest, CLOCK_BOOTTIME ns; UINT64_MAX: never. */
 uint64_t rep_wakeup_ns(const struct rep *r);
 
-/* A client's append. */
+/* What becomes of a client's append. */
 enum rep_verdict_kind {
 	REP_V_NEW,         /* rep_submit(); answer when it commits */
 	REP_V_KNOWN,       /* in the log already at .seq: answer when that commits (at once if it has) */

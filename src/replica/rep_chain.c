@@ -75,8 +75,7 @@ void rep_drive_chain(struct rep *r)
 
 void rep_unchain(struct rep *r, struct peer *p)
 {
-	if (!p->fed_by_relay)
-		return;
+	must(p->fed_by_relay);
 	p->fed_by_relay = false;
 	p->relay_retry_ns = r->now_ns + RELAY_RETRY_NS;
 	for (uint32_t i = 0; i < r->n_peers; i++)

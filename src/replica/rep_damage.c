@@ -47,8 +47,8 @@ void rep_on_mended(struct rep *r, leash_seq first, leash_seq last)
 /* The primary's verdict: this node has less than it acknowledged, wherever that went. */
 void rep_on_damaged(struct rep *r, const char *from, const struct rep_msg *m)
 {
-	if (!rep_follows_now(r) || !rep_from_primary(r, from, REP_LINK_IN, m) || r->damage.aside)
-		return;
+	if (!r->follow.active || !rep_from_primary(r, from, REP_LINK_IN, m))
+		return; /* who follows nobody, or sets damage aside, is told again when it joins */
 	rep_note(r, REP_NOTE_DAMAGED, from, m->epoch, r->end, NULL);
 	rep_unfollow(r);
 	note_range(r, r->end + 1, r->end + 1);
@@ -74,8 +74,8 @@ static void hand_over(struct rep *r)
 	struct rep_event ev = { .kind = REP_EV_HANDOVER, .now_ns = r->now_ns,
 		.handover = { .to = "", .deadline_ns = r->now_ns + DAMAGE_HANDOVER_NS } };
 
-	if (r->hand.active || r->txn.active || r->state_gone)
-		return; /* it moves the lead as well, or stands in the way for now */
+	if (r->hand.active || !rep_may_propose(r))
+		return; /* it moves the lead as well, or something stands in the way for now */
 	if (!rep_has_successor(r)) {
 		if (r->now_ns >= r->damage.note_ns) {
 			r->damage.note_ns = r->now_ns + DAMAGE_NOTE_NS;
@@ -144,5 +144,5 @@ void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end)
 		r->damage.known = false;
 	r->announced_dirty = true;
 	r->follow.counted = false;
-	r->follow.pending = r->follow.epoch != 0 && rep_follows_now(r); /* join again, as somebody new */
+	r->follow.pending = rep_follows_now(r); /* join again, as somebody new */
 }

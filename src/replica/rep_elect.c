@@ -73,12 +73,13 @@ static void drive_founding(struct rep *r)
 	struct rep_txn t;
 	uint32_t n, rank;
 
-	if (r->want.cluster != 0 || r->end != 0 || r->view.insync.present || r->view.leader.present || r->txn.active)
+	if (r->want.cluster != 0 || r->view.leader.present || r->txn.active)
 		return;
+	must(r->end == 0 && !r->view.insync.present); /* both come with a cluster id */
 	n = virgin_founders(r, f);
 	for (rank = 0; rank < n && !rep_is_self(r, f[rank]->node); rank++)
 		;
-	if (rank == n || f[rank]->run != r->conf.run || f[rank]->incarnation != r->meta.incarnation) {
+	if (rank == n || f[rank]->run != r->conf.run) {
 		r->founding_ns = 0; /* not all there, not a founder, or the key there is of my former life */
 		return;
 	}
@@ -117,26 +118,30 @@ static bool hears_primary(const struct rep *r)
 	return !l->present || r->follow.epoch >= l->epoch;
 }
 
+static bool refuses(const struct rep *r, const char *node)
+{
+	const struct peer *p = rep_peer_or_nobody(r, node);
+
+	return !p->linked && p->refused;
+}
+
 /* R12: why the primary is suspected; NULL: it is not. */
 static const char *suspicion(const struct rep *r)
 {
 	const struct rep_leader *l = &r->view.leader;
-	const struct peer *p;
 
 	if (!l->present) {
 		/* The primary goes first: it has one failure_timeout to put its key back. Nobody ever led: no wait. */
 		if (r->cfg.epoch == 0 || r->now_ns - r->key_gone_ns >= r->conf.failure_timeout_ns)
 			return nobody_leads;
-		p = rep_peer_find(r, r->last_leader);
-		return p && !p->linked && p->refused ? nobody_leads : NULL;
+		return refuses(r, r->last_leader) ? nobody_leads : NULL;
 	}
 	if (rep_is_self(r, l->node) && l->run != r->conf.run)
 		return former_life;
 	if (rep_is_self(r, l->node)) /* stepped down and nobody took over: the others go first */
 		return !hears_primary(r) && l->epoch <= r->meta.promise &&
 				r->now_ns - r->leader_since_ns > 2 * r->conf.failure_timeout_ns ? gave_up : NULL;
-	p = rep_peer_find(r, l->node);
-	if (p && !p->linked && p->refused)
+	if (refuses(r, l->node))
 		return "its connection was reset and a new one refused";
 	if (!hears_primary(r) && r->now_ns - r->leader_since_ns > r->conf.failure_timeout_ns)
 		return "it has been silent for failure_timeout";
@@ -196,15 +201,13 @@ static bool vouched_for(const struct rep *r, bool *ret_all_answered)
 void rep_on_ask(struct rep *r, const char *from, const struct rep_msg *m)
 {
 	struct rep_msg *a = rep_send(r, from, REP_LINK_IN, REP_MSG_HEARS);
-	const struct peer *p = rep_peer_find(r, r->follow.node);
-	bool linked = p && p->linked;
 
 	a->epoch = m->epoch;
 	if (r->role == REP_ROLE_PRIMARY && r->epoch >= m->epoch) {
 		a->flags = REP_F_HEARS | REP_F_MOVES; /* I am it, or a newer one */
 		return;
 	}
-	if (hears_primary(r) && linked && r->follow.epoch >= m->epoch)
+	if (hears_primary(r) && rep_peer_or_nobody(r, r->follow.node)->linked && r->follow.epoch >= m->epoch)
 		a->flags |= REP_F_HEARS;
 	if (r->now_ns - r->follow.moved_ns <= r->conf.failure_timeout_ns)
 		a->flags |= REP_F_MOVES;
@@ -233,22 +236,21 @@ static bool drained(const struct rep *r)
 
 static bool may_lead(const struct rep *r)
 {
-	return r->view_known && r->view.insync.present && !r->state_gone && rep_self_insync(r) && !r->view.paused &&
-	       !drained(r) && !r->cutting && !r->damage.verdict && r->meta.cluster == r->cfg.cluster;
+	must(!r->damage.verdict || r->cutting); /* else it would be on its way out (rep_damage.c) */
+	return r->view.insync.present && rep_self_insync(r) && !r->view.paused && !drained(r) && !r->cutting &&
+	       r->meta.cluster == r->cfg.cluster;
 }
 
-/* Place among the members that may be alive, the suspect left out. */
+/* Place among the members, of which it is one, that may be alive, the suspect left out. */
 static uint32_t own_rank(const struct rep *r)
 {
 	uint32_t rank = 0;
 
-	for (uint32_t i = 0; i < r->cfg.n_members; i++) {
+	for (uint32_t i = 0; !rep_is_self(r, r->cfg.members[i].node); i++) {
 		const struct rep_member *m = &r->cfg.members[i];
-		const struct peer *p = rep_peer_find(r, m->node);
 
-		if (rep_is_self(r, m->node))
-			break;
-		if (strcmp(m->node, suspect_name(r)) != 0 && p && p->linked)
+		must(i + 1 < r->cfg.n_members);
+		if (strcmp(m->node, suspect_name(r)) != 0 && rep_peer_or_nobody(r, m->node)->linked)
 			rank++;
 	}
 	return rank;
@@ -334,7 +336,7 @@ static void drive_candidacy(struct rep *r)
 	due_ns = r->suspect.since_ns + own_rank(r) * RANK_DELAY_NS + flap_delay_ns(r);
 	if (!all_answered)
 		due_ns = MAX2(due_ns, r->suspect.asked_ns + ASK_WAIT_NS);
-	if (r->now_ns < due_ns || r->lease == 0 || r->txn.active) {
+	if (r->now_ns < due_ns || r->lease == 0) {
 		rep_wake_at(r, MAX2(due_ns, r->now_ns + RANK_DELAY_NS / 3));
 		return;
 	}

@@ -75,7 +75,7 @@ void rep_follow_ack(struct rep *r)
 {
 	struct rep_msg *m;
 
-	if (!r->follow.active || r->cutting || !rep_follows_now(r))
+	if (!r->follow.active || r->cutting)
 		return;
 	note_log_epoch(r);
 	m = answer_primary(r, REP_MSG_ACK);
@@ -124,7 +124,7 @@ void rep_on_lead(struct rep *r, const char *from, enum rep_link link, const stru
 		rep_halt(r, "an epoch seen before has another owner (restored from a backup?)");
 		return;
 	}
-	if (m->run == r->conf.run || (f->epoch == m->epoch && f->run == m->run && m->conn < f->conn))
+	if (m->run == r->conf.run || (f->epoch == m->epoch && m->conn < f->conn))
 		return; /* my own voice, or an older connection */
 	if (history_set(&f->lead, m->history, m->n_history))
 		return;
@@ -199,10 +199,10 @@ static void join(struct rep *r)
 	send_joined(r);
 }
 
+/* With its owner, of whom there is one, and with the cluster id, which was wanted no later. */
 static bool promise_on_disk(const struct rep *r)
 {
-	return r->meta.promise == r->follow.epoch && r->meta.promise_run == r->follow.run &&
-	       r->meta.cluster == r->want.cluster;
+	return r->meta.promise == r->follow.epoch;
 }
 
 void rep_drive_follow(struct rep *r)
@@ -292,7 +292,7 @@ void rep_on_records(struct rep *r, const char *from, enum rep_link link, const s
 			refuse(r, from, link);
 		return;
 	}
-	if (!rep_follows_now(r) || !r->follow.active || r->cutting)
+	if (!r->follow.active || r->cutting)
 		return;
 	if (rep_from_primary(r, from, link, m))
 		r->follow.heard_ns = r->now_ns;
@@ -312,7 +312,7 @@ void rep_on_beat(struct rep *r, const char *from, enum rep_link link, const stru
 		refuse(r, from, link);
 		return;
 	}
-	if (!rep_follows_now(r) || !rep_from_primary(r, from, link, m))
+	if (!rep_from_primary(r, from, link, m)) /* of my promise, as just seen, so I lead nothing */
 		return;
 	r->follow.heard_ns = r->now_ns;
 	if (!r->follow.active)
@@ -337,8 +337,7 @@ void rep_on_reset(struct rep *r, const char *from, const struct rep_msg *m)
 	struct follow *f = &r->follow;
 	struct rep_action *a;
 
-	if (!rep_follows_now(r) || !f->active || r->cutting || !rep_from_primary(r, from, REP_LINK_IN, m) ||
-		m->log_start <= f->matched + 1)
+	if (!f->active || r->cutting || !rep_from_primary(r, from, REP_LINK_IN, m) || m->log_start <= f->matched + 1)
 		return;
 	rep_note(r, REP_NOTE_RESET, f->node, f->epoch, m->log_start, NULL);
 	a = rep_act(r, REP_ACT_RESET);
@@ -358,14 +357,13 @@ void rep_on_cut(struct rep *r, leash_seq seq)
 	must(r->cutting && seq == r->end);
 	r->cutting = false;
 	r->durable = seq;
-	if (r->follow.active && rep_follows_now(r))
+	if (r->follow.active)
 		send_joined(r);
 }
 
 void rep_on_full(struct rep *r, leash_seq seq)
 {
-	if (seq >= r->end)
-		return;
+	must(seq < r->end);
 	/* A primary appends only into space it has already; should that fail, another must go on. During a cut: what was
 	 * to stay below it found no room either, and REP_EV_CUT will say so. */
 	rep_step_down(r, "", 0);

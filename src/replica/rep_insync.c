@@ -24,7 +24,7 @@ bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarna
 		*ret_why = "it lost records that it had acknowledged";
 	else if (!p->linked && p->refused)
 		*ret_why = "connection refused";
-	else if (p->join == JOIN_JOINED && incarnation && p->incarnation != incarnation)
+	else if (p->join == JOIN_JOINED && p->incarnation != incarnation)
 		*ret_why = "its data directory is another one (new incarnation)";
 	else if (r->now_ns - p->heard_ns > timeout_ns)
 		*ret_why = p->linked ? "silent for failure_timeout" : "unreachable";
@@ -38,12 +38,11 @@ bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarna
 
 static bool member_absent(const struct rep *r, const struct rep_member *m)
 {
-	const struct peer *p = rep_peer_find(r, m->node);
 	const char *why;
 
 	if (rep_is_self(r, m->node))
 		return m->incarnation != r->meta.incarnation;
-	return !p || rep_peer_absent(r, p, m->incarnation, &why);
+	return rep_peer_absent(r, rep_peer_or_nobody(r, m->node), m->incarnation, &why);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- growing */
@@ -89,13 +88,17 @@ static void drive_catch_up(struct rep *r, struct peer *p)
 }
 
 /* R8: everything up to my log end at the moment it became required, durable, in this epoch and incarnation. */
-static bool ready_to_join(const struct rep *r, const struct peer *p)
+static bool ready_to_join(const struct peer *p)
 {
-	return p->required && p->join == JOIN_JOINED && p->matched >= p->join_end && p->run &&
-	       !peer_is_member(r, p);
+	return p->required && p->matched >= p->join_end; /* drive_catch_up() has seen to the rest */
 }
 
 /* --------------------------------------------------------------------------------------------------------- changing */
+
+bool rep_may_propose(const struct rep *r)
+{
+	return !r->txn.active && !r->state_gone && r->cfg.epoch == r->epoch;
+}
 
 static bool add_member(struct rep_insync *set, const char *node, leash_id incarnation)
 {
@@ -125,7 +128,7 @@ static bool wanted_set(const struct rep *r, struct rep_insync *ret_set)
 			(void)add_member(ret_set, m->node, m->incarnation);
 	}
 	for (uint32_t i = 0; i < r->n_peers; i++)
-		if (ready_to_join(r, &r->peers[i]))
+		if (ready_to_join(&r->peers[i]))
 			changed |= add_member(ret_set, r->peers[i].name, r->peers[i].incarnation);
 	return changed;
 }
@@ -137,7 +140,7 @@ static bool wanted_set_growing_only(const struct rep *r, struct rep_insync *ret_
 
 	*ret_set = r->cfg;
 	for (uint32_t i = 0; i < r->n_peers; i++)
-		if (ready_to_join(r, &r->peers[i]))
+		if (ready_to_join(&r->peers[i]))
 			changed |= add_member(ret_set, r->peers[i].name, r->peers[i].incarnation);
 	return changed;
 }
@@ -179,7 +182,7 @@ void rep_drive_insync(struct rep *r)
 	note_below_min(r, below);
 	if (below)
 		changed = wanted_set_growing_only(r, &set);
-	if (!changed || r->txn.active || r->state_gone || r->cfg.epoch != r->epoch || r->hand.asked)
+	if (!changed || !rep_may_propose(r))
 		return;
 	back_off_removed(r, &set);
 	t = rep_txn_new(r, REP_TXN_CHANGE);
@@ -206,9 +209,9 @@ static const struct peer *choose_successor(const struct rep *r)
 	const struct peer *best = NULL;
 
 	for (uint32_t i = 0; i < r->cfg.n_members; i++) {
-		const struct peer *p = rep_peer_find(r, r->cfg.members[i].node);
+		const struct peer *p = rep_peer_or_nobody(r, r->cfg.members[i].node);
 
-		if (p && can_succeed(r, p) && (!best || p->matched > best->matched))
+		if (can_succeed(r, p) && (!best || p->matched > best->matched))
 			best = p;
 	}
 	return best;
@@ -221,7 +224,7 @@ bool rep_has_successor(const struct rep *r)
 
 void rep_on_handover(struct rep *r, const struct rep_event *ev)
 {
-	const char *to = ev->handover.to ? ev->handover.to : "";
+	const char *to = ev->handover.to;
 	const struct peer *p = to[0] ? rep_peer_find(r, to) : choose_successor(r);
 	const char *failed = NULL;
 
@@ -239,7 +242,6 @@ void rep_on_handover(struct rep *r, const struct rep_event *ev)
 		return;
 	}
 	r->hand.active = true;
-	r->hand.asked = false;
 	r->hand.leaving = ev->handover.leaving;
 	r->hand.deadline_ns = ev->handover.deadline_ns;
 	memcpy(r->hand.to, p->name, sizeof r->hand.to);
@@ -250,7 +252,7 @@ void rep_handover_end(struct rep *r, const char *failed)
 {
 	if (!r->hand.active)
 		return;
-	r->hand.active = r->hand.asked = false;
+	r->hand.active = false;
 	rep_note(r, REP_NOTE_HANDOVER_FAILED, r->hand.to, r->epoch, r->end, failed);
 	(void)rep_act(r, REP_ACT_RELEASED);
 }
@@ -274,7 +276,6 @@ static void propose_successor(struct rep *r, const struct peer *p)
 				t.insync.members[n++] = r->cfg.members[i];
 		t.insync.n_members = n;
 	}
-	r->hand.asked = true;
 	rep_txn_start(r, &t);
 }
 
@@ -302,14 +303,12 @@ void rep_drive_handover(struct rep *r)
 		end_unanswered(r);
 		return;
 	}
-	p = rep_peer_find(r, r->hand.to);
-	if (r->now_ns >= r->hand.deadline_ns || !p || !can_succeed(r, p)) {
-		rep_handover_end(r, p ? "the successor did not catch up in time, or etcd did not answer" :
-					"the successor is gone");
+	p = rep_peer_or_nobody(r, r->hand.to);
+	if (r->now_ns >= r->hand.deadline_ns || !can_succeed(r, p)) {
+		rep_handover_end(r, "the successor did not catch up in time, or etcd did not answer");
 		return;
 	}
 	rep_wake_at(r, r->hand.deadline_ns);
-	if (r->hand.asked || r->txn.active || r->state_gone || (p->matched < r->end && !rep_ends_at_damage(r, p)))
-		return;
-	propose_successor(r, p);
+	if (rep_may_propose(r) && (p->matched >= r->end || rep_ends_at_damage(r, p)))
+		propose_successor(r, p);
 }

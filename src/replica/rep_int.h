@@ -63,7 +63,7 @@ struct peer {
 
 /* What I follow. */
 struct follow {
-	bool active;          /* joined: matched is valid */
+	bool active;          /* joined: matched is valid, and this node is secondary or candidate */
 	bool pending;         /* a LEAD waits for the promise or a cut */
 	char node[LEASH_NAME_MAX + 1];
 	leash_epoch epoch;
@@ -159,7 +159,7 @@ struct rep {
 	uint64_t next_ticket;
 
 	struct {
-		bool active, leaving, asked;
+		bool active, leaving;
 		char to[LEASH_NAME_MAX + 1];
 		uint64_t deadline_ns;
 	} hand;
@@ -175,6 +175,7 @@ void rep_note(struct rep *r, enum rep_note_kind kind, const char *node, leash_ep
 void rep_wake_at(struct rep *r, uint64_t at_ns);
 struct peer *rep_peer(struct rep *r, const char *name); /* made when there is room; NULL: no room or own name */
 struct peer *rep_peer_find(const struct rep *r, const char *name);
+const struct peer *rep_peer_or_nobody(const struct rep *r, const char *name); /* unknown: one never linked, never heard */
 struct rep_msg *rep_send(struct rep *r, const char *node, enum rep_link link, enum rep_msg_type type);
 void rep_set_role(struct rep *r, enum rep_role role);
 void rep_halt(struct rep *r, const char *why);
@@ -210,6 +211,7 @@ uint64_t rep_log_time(const struct rep *r);
 void rep_stream_from(struct rep *r, struct peer *p, leash_seq seq);
 
 /* rep_insync.c */
+bool rep_may_propose(const struct rep *r); /* as primary: etcd's state is there, of my epoch, and nothing is under way */
 bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarnation, const char **ret_why);
 void rep_drive_insync(struct rep *r);
 bool rep_has_successor(const struct rep *r);

@@ -45,8 +45,7 @@ static void begin_follower(struct rep *r, struct peer *p)
 
 void rep_drive_winner(struct rep *r)
 {
-	if (r->role != REP_ROLE_WINNER || r->cutting || r->meta.promise != r->epoch ||
-		r->meta.promise_run != r->conf.run)
+	if (r->role != REP_ROLE_WINNER || r->cutting || r->meta.promise != r->epoch)
 		return;
 	rep_set_role(r, REP_ROLE_PRIMARY);
 	r->epoch_ns = r->now_ns;
@@ -98,8 +97,6 @@ uint64_t rep_log_time(const struct rep *r)
 
 void rep_fill_records(const struct rep *r, const char *node, struct rep_msg *m)
 {
-	const struct peer *p = rep_peer_find(r, node);
-
 	*m = (struct rep_msg){ .type = REP_MSG_RECORDS, .cluster = r->meta.cluster };
 	if (r->role != REP_ROLE_PRIMARY) { /* a relay passes on what its primary said */
 		m->epoch = r->follow.epoch;
@@ -111,7 +108,7 @@ void rep_fill_records(const struct rep *r, const char *node, struct rep_msg *m)
 	}
 	m->epoch = r->epoch;
 	m->run = r->conf.run;
-	m->conn = p ? p->conn : 0;
+	m->conn = rep_peer_or_nobody(r, node)->conn;
 	m->commit = r->commit;
 	m->log_end = r->end;
 	m->flags = (r->serving ? REP_F_SERVING : 0) | (r->hand.active ? REP_F_HOLDING : 0);
@@ -183,7 +180,7 @@ void rep_on_joined(struct rep *r, const char *from, const struct rep_msg *m)
 {
 	struct peer *p = rep_peer_find(r, from);
 
-	if (!of_my_epoch(r, p, m) || m->seq > r->end)
+	if (!of_my_epoch(r, p, m) || m->seq > r->end || m->incarnation == 0 || m->sender_run == 0)
 		return;
 	p->heard_ns = p->progress_ns = r->now_ns;
 	p->lease = m->lease;
@@ -239,8 +236,8 @@ static leash_seq member_matched(const struct rep *r, const struct rep_member *m)
 
 	if (rep_is_self(r, m->node))
 		return m->incarnation == r->meta.incarnation ? r->durable : 0;
-	p = rep_peer_find(r, m->node);
-	return p && p->join == JOIN_JOINED && p->incarnation == m->incarnation ? p->matched : 0;
+	p = rep_peer_or_nobody(r, m->node);
+	return p->join == JOIN_JOINED && p->incarnation == m->incarnation ? p->matched : 0;
 }
 
 /*
@@ -321,7 +318,7 @@ static void drive_confirm(struct rep *r)
 	const struct rep_leader *l = &r->view.leader;
 	struct rep_txn t;
 
-	if (!r->view_known || r->state_gone || r->txn.active || r->lease == 0 || r->cfg.epoch != r->epoch)
+	if (!rep_may_propose(r) || r->lease == 0)
 		return;
 	if (l->present && (l->run != r->conf.run || l->lease == r->lease))
 		return;

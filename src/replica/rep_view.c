@@ -133,12 +133,10 @@ static void act_on_view(struct rep *r)
 	const struct rep_leader *l = &r->view.leader;
 	bool mine = l->present && l->run == r->conf.run && l->incarnation == r->meta.incarnation;
 
-	if (r->role == REP_ROLE_PRIMARY || r->role == REP_ROLE_WINNER) {
-		if (l->present && !mine && l->epoch > r->epoch)
-			rep_step_down(r, l->node, l->epoch);
-		else if (r->cfg.epoch > r->epoch && !(mine && l->epoch > r->epoch))
-			rep_step_down(r, l->present ? l->node : "", r->cfg.epoch);
-	}
+	leash_epoch newest = MAX2(r->cfg.epoch, l->present ? l->epoch : 0);
+
+	if ((r->role == REP_ROLE_PRIMARY || r->role == REP_ROLE_WINNER) && newest > r->epoch)
+		rep_step_down(r, l->present ? l->node : "", newest);
 	/* R13, or an own takeover whose answer was lost: whoever finds its own run id in `leader` acts. */
 	if ((r->role == REP_ROLE_SECONDARY || r->role == REP_ROLE_CANDIDATE) && mine &&
 		l->epoch > r->want.promise && l->epoch == r->cfg.epoch && rep_self_insync(r) && !r->damage.aside &&
@@ -161,9 +159,10 @@ static void view_adopted(struct rep *r, const struct rep_leader *old_leader)
 		(void)rep_peer(r, r->view.nodes[i].node);
 }
 
+/* Is @a, which etcd has, @b, which was asked for? */
 static bool insync_same(const struct rep_insync *a, const struct rep_insync *b)
 {
-	if (!a->present || !b->present || a->cluster != b->cluster || a->version != b->version ||
+	if (!a->present || a->cluster != b->cluster || a->version != b->version ||
 		a->recovery != b->recovery || a->epoch != b->epoch || a->n_members != b->n_members)
 		return false;
 	for (uint32_t i = 0; i < a->n_members; i++)
@@ -259,8 +258,7 @@ static void txn_resolved(struct rep *r, bool took, const struct rep_insync *old)
 		 * act_on_view() acts on it. Its key may also be gone again: then it is to be asked for anew. */
 		if (!r->view.leader.present || r->view.leader.run != r->conf.run)
 			rep_note(r, REP_NOTE_LOST, r->view.leader.present ? r->view.leader.node : "", t->insync.epoch, 0, NULL);
-		if (r->role == REP_ROLE_CANDIDATE)
-			rep_set_role(r, REP_ROLE_SECONDARY);
+		rep_set_role(r, REP_ROLE_SECONDARY);
 		break;
 	case REP_TXN_CHANGE:
 		if (took)

@@ -99,7 +99,8 @@ enum sim_fault { SIM_FAULT_NONE, SIM_FAULT_LOST_REQUEST, SIM_FAULT_LOST_ANSWER, 
 void sim_txn_fault(struct sim *s, const char *node, enum sim_fault fault, uint64_t late_ms); /* for its next transaction */
 void sim_cut_etcd(struct sim *s, const char *node, bool cut);
 void sim_etcd_down(struct sim *s, bool down);
-void sim_etcd_wipe(struct sim *s);
+void sim_etcd_wipe(struct sim *s); /* all keys are deleted */
+void sim_etcd_lost(struct sim *s); /* it begins anew: leases and revisions, too */
 void *sim_etcd_backup(struct sim *s); /* free() it */
 void sim_etcd_restore(struct sim *s, const void *backup);
 void sim_settings(struct sim *s, bool paused, const char *drained); /* an operator's; NULL: none is */

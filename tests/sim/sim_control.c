@@ -20,9 +20,12 @@ static uint64_t slow_ns(struct sim *s)
 	return s->swarming && sim_chance(s, 0.05) ? sim_below(s, 900 * MS) : 0;
 }
 
-static const struct keys_view *as_keys(struct sim *s, const struct rep_view *v)
+/* A node without a past would believe in any cluster. */
+static const struct keys_view *as_keys(struct sim *s, const struct control *c, const struct rep_view *v)
 {
 	s->view.view = *v;
+	if (c->n->wrong_conf == SIM_FOREIGN_ETCD && c->n->acc.meta.cluster)
+		s->view.view.insync.cluster ^= 1;
 	return &s->view;
 }
 
@@ -177,7 +180,7 @@ static void on_txn_answer(struct sim *s, struct timer *t, struct control *c)
 	if (outcome == REP_TXN_FAILED)
 		c->last_revision = call->view.revision;
 	c->ops.txn(c->ops.ctx, call->txn.ticket, outcomes[outcome], call->revision,
-		outcome == REP_TXN_FAILED ? as_keys(s, &call->view) : NULL);
+		outcome == REP_TXN_FAILED ? as_keys(s, c, &call->view) : NULL);
 }
 
 /* ------------------------------------------------------------------------------------------------- reads and watches */
@@ -213,7 +216,7 @@ static void put_key(struct sim *s, struct control *c)
 static void give_view(struct sim *s, struct control *c, const struct rep_view *v)
 {
 	c->last_revision = v->authoritative ? v->revision : MAX2(c->last_revision, v->revision);
-	c->ops.view(c->ops.ctx, as_keys(s, v));
+	c->ops.view(c->ops.ctx, as_keys(s, c, v));
 }
 
 /* What an answer says was true when etcd made it; a watch or a message of a new primary may overtake it on its way. */

@@ -218,6 +218,20 @@ void sim_etcd_wipe(struct sim *s)
 	simetcd_changed(s);
 }
 
+void sim_etcd_lost(struct sim *s)
+{
+	struct simetcd *e = &s->etcd;
+
+	for (uint32_t i = 0; i < e->n_leases; i++)
+		e->leases[i].gone = true;
+	memset(e->node_lease, 0, sizeof e->node_lease);
+	e->now = (struct rep_view){ .revision = 1 };
+	e->n_old = 0;
+	e->generation++;
+	sim_say(s, -1, "etcd is made anew, with nothing in it");
+	simetcd_changed(s);
+}
+
 void *sim_etcd_backup(struct sim *s)
 {
 	struct rep_view *v = malloc(sizeof *v);

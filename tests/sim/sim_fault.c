@@ -3,10 +3,12 @@
  * kinds reach states that runs with all of them never do.
  *
  * Bounds. What takes from a disk what had been synced strikes one node at a time, and the next one not before that node
- * is whole again: flipped bits and cut files while all members of the in-sync set are up, and min_insync is not 1 (the set
- * could shrink to the one that is rotten); a replaced disk and an image while everybody is up and in sync. An image and an etcd from a backup are an operator's deeds, done while all is well, and
- * nothing else happens until they have healed: a restored secondary whose primary dies before it has spoken to it would
- * know of nothing that it lacks (B6). An etcd that lost everything may meet any state.
+ * is whole again: flipped bits and cut files while all members of the in-sync set are up; a replaced disk and an image while
+ * everybody is up and in sync. For rot and replaced disks min_insync is not 1: the set could shrink to the one that is
+ * struck, by a change that is on its way already. An image and an etcd from a backup are an operator's deeds, done while all
+ * is well, and nothing else happens until they have healed: a restored secondary whose primary dies before it has spoken to
+ * it would know of nothing that it lacks (B6). An etcd that lost everything may meet any state; with it a disk is replaced
+ * only when all is well.
  */
 #include "tests/sim/sim_fault.h"
 

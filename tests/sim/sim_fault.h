@@ -23,6 +23,7 @@ struct swarm {
 
 void simfault_end_later(struct sim *s, enum fault kind, int i, uint64_t max_ms);
 bool simfault_end_process(struct sim *s, struct simnode *n, enum sim_end how);
+bool simfault_rot_heir(struct sim *s, struct simnode *n);
 bool simfault_is_member(const struct sim *s, const struct simnode *n);
 bool simfault_all_well(const struct sim *s);
 bool simfault_waits_for_recover(struct sim *s); /* somebody says so */

@@ -128,6 +128,27 @@ static bool quiet(const struct sim *s)
 	return simfault_all_well(s);
 }
 
+/* Now and then all of the log is rotten; or what was found has been cut off since. */
+static bool rot_somewhere(struct sim *s, struct simnode *n)
+{
+	leash_seq first = n->acc.start, n_records = n->acc.durable + 1 - first;
+
+	if (!may_rot(s, n) || n->node->dormant || n_records == 0 || n->lt->n_damage > 0)
+		return false;
+	if (sim_chance(s, 0.05)) {
+		leash_seq beyond = rep_log_end(simnode_rep(n)) + 1;
+		struct rep_event ev = { .kind = REP_EV_DAMAGE, .now_ns = simclock_ns(n), .damage = { beyond, beyond } };
+
+		(void)simnode_enter(s, n->i);
+		drv_event(n->node->drv, &ev);
+	}
+	sim_damage(s, n->name, sim_chance(s, 0.15) ? first : first + sim_below(s, n_records));
+	if (n->up && n->lt->n_damage == 1 && sim_chance(s, 0.3)) /* and somewhere else */
+		sim_damage(s, n->name, first + sim_below(s, n_records));
+	sim_say(s, n->i, "has rot on its disk that is not repaired");
+	return true;
+}
+
 /* Rot that a reader meets, and that could not be repaired: the node must give its incarnation up; a primary the lead. */
 bool simfault_begin_rot(struct sim *s, struct simnode *n, struct simnode *k)
 {
@@ -136,12 +157,18 @@ bool simfault_begin_rot(struct sim *s, struct simnode *n, struct simnode *k)
 	(void)k;
 	if (p && sim_chance(s, 0.5))
 		n = &s->nodes[sim_index(s, p)];
-	if (!may_rot(s, n) || n->node->dormant || n->acc.durable < n->acc.start || n->lt->n_damage > 0)
+	return rot_somewhere(s, n);
+}
+
+/* Whom the lead is to be handed to loses records in that moment; at times its disk hangs, too. */
+bool simfault_rot_heir(struct sim *s, struct simnode *n)
+{
+	if (!rot_somewhere(s, n))
 		return false;
-	sim_damage(s, n->name, n->acc.start + sim_below(s, n->acc.durable - n->acc.start + 1));
-	if (n->up && n->lt->n_damage == 1 && sim_chance(s, 0.3)) /* and somewhere else */
-		sim_damage(s, n->name, n->acc.start + sim_below(s, n->acc.durable - n->acc.start + 1));
-	sim_say(s, n->i, "has rot on its disk that is not repaired");
+	if (sim_chance(s, 0.5)) {
+		(void)simfault_begin_stuck(s, n, NULL);
+		simfault_end_later(s, F_STUCK, n->i, 200);
+	}
 	return true;
 }
 
@@ -235,11 +262,15 @@ bool simfault_begin_mislead(struct sim *s, struct simnode *n, struct simnode *k)
 bool simfault_begin_wipe(struct sim *s, struct simnode *n, struct simnode *k)
 {
 	(void)k;
-	if (!simfault_all_well(s) || !simfault_end_process(s, n, SIM_END_POWER))
+	if (s->opts.min_insync < 2 || !simfault_all_well(s) || !simfault_end_process(s, n, SIM_END_POWER))
 		return false;
 	simdisk_node_wipe(n);
 	n->damaged = true; /* until it has everything again */
 	n->log_whole = false;
+	if (sim_chance(s, 0.4)) { /* with a new machine came a new file */
+		n->wrong_conf = 1 + (uint32_t)sim_below(s, SIM_FOREIGN_ETCD - 1);
+		sim_say(s, n->i, "is configured wrongly (%u)", n->wrong_conf);
+	}
 	return true;
 }
 
@@ -289,11 +320,28 @@ bool simfault_begin_image(struct sim *s, struct simnode *n, struct simnode *k)
 
 /* ----------------------------------------------------------------------------------------------- etcd from a backup */
 
+/* The keys, or all that etcd is; with them at times the disk of a node, which is alone for a while. */
+static void lose_everything(struct sim *s, struct simnode *n)
+{
+	if (s->opts.min_insync >= 2 && s->n >= 3 && simfault_all_well(s) && sim_chance(s, 0.5)) {
+		(void)simfault_end_process(s, n, SIM_END_POWER);
+		simdisk_node_wipe(n);
+		n->damaged = true;
+		n->log_whole = false;
+		sim_cut(s, n->name, NULL);
+		simfault_end_later(s, F_CUT, n->i, 9000);
+	}
+	if (sim_chance(s, 0.5))
+		sim_etcd_wipe(s);
+	else
+		sim_etcd_lost(s);
+}
+
 bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnode *k)
 {
 	struct swarm *w = s->swarm;
 
-	(void)n, (void)k;
+	(void)k;
 	if (!w->backup && !sim_chance(s, 0.3)) {
 		if (!simfault_all_well(s))
 			return false;
@@ -307,7 +355,7 @@ bool simfault_begin_etcd_restore(struct sim *s, struct simnode *n, struct simnod
 	s->stats.etcd_restores++;
 	if (!w->backup) { /* there was none; nobody can lead until the operator comes, whatever else is broken */
 		w->recover_ms = sim_now_ms(s) + ETCD_EMPTY_MS;
-		sim_etcd_wipe(s);
+		lose_everything(s, n);
 		return true;
 	}
 	w->recover_ms = sim_now_ms(s) + ETCD_OLD_MS;

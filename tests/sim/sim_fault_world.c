@@ -98,6 +98,8 @@ bool simfault_begin_handover(struct sim *s, struct simnode *n, struct simnode *k
 		n = &s->nodes[sim_index(s, p)];
 	if (!n->up || n->paused)
 		return false;
+	if (to && k != n && sim_chance(s, 0.1))
+		(void)simfault_rot_heir(s, k);
 	sim_handover(s, n->name, to && sim_chance(s, 0.1) ? "X" : to, sim_chance(s, 0.3) ? sim_below(s, 50) : 3000);
 	if (sim_chance(s, 0.1)) /* and another one at once */
 		sim_handover(s, n->name, NULL, 3000);

@@ -196,6 +196,7 @@ struct session {
 	uint32_t n;
 	int node;
 	uint32_t life; /* of the node's process */
+	uint64_t idle_until_ms;   /* nothing comes for so long */
 	bool sending;
 	uint64_t tries;
 	bool hist_known, hist_linked; /* the history has this client, this connection */
@@ -306,7 +307,8 @@ struct simnode *simnode_enter(struct sim *s, int i); /* its code runs now; NULL:
 struct rep *simnode_rep(const struct simnode *n);
 void simnode_timer(struct sim *s, struct timer *t);
 void simnode_drain(struct sim *s, int i); /* SIGTERM */
-#define SIM_WRONG_CONFS 8
+#define SIM_WRONG_CONFS  11 /* the last: */
+#define SIM_FOREIGN_ETCD 11 /* the keys of another cluster, where this one's should be */
 
 /* sim_log.c */
 void simlog_timer(struct sim *s, struct timer *t);
@@ -338,7 +340,7 @@ void simnet_flight_free(struct flight *f);
 void simnet_free(void);
 
 /* sim_odd.c */
-bool simodd_twist(struct sim *s, const struct simnode *to, struct rep_msg *m);
+bool simodd_twist(struct sim *s, const struct simnode *to, const char **from, enum rep_link *link, struct rep_msg *m);
 bool simodd_rare(const struct rep_msg *m);
 
 /* sim_etcd.c */

@@ -4,7 +4,8 @@
 #include "wire/frame.h"
 #include "wire/peer.h"
 
-#define ODD_RARE 0.2 /* chance of an odd one beside a message of a kind that is rare */
+#define ODD_RARE   0.2 /* chance of an odd one beside a message of a kind that is rare */
+#define AGAIN_RARE 0.2 /* chance that such a message comes once more */
 
 static uint64_t latency_ns(struct sim *s, int from, int to)
 {
@@ -146,7 +147,7 @@ void simnet_send(struct sim *s, int from, const char *to_name, enum rep_link lin
 	f = flight_new(m, recs, n, back);
 	c->queued_bytes += f->bytes;
 	fly(s, from, to, c, f, at_ns - s->now_ns);
-	if (s->p_again > 0 && !back && sim_chance(s, s->p_again)) {
+	if (s->p_again > 0 && !back && sim_chance(s, simodd_rare(m) ? AGAIN_RARE : s->p_again)) {
 		/* Once more, should this connection be an old one by then. */
 		f = flight_new(m, recs, n, back);
 		f->again = true;
@@ -215,7 +216,8 @@ static void feed(struct simnode *n, const char *from, enum rep_link link, struct
 	init_decoding();
 	must(frame_next((struct bytes){ buf_head(&f->frame), buf_len(&f->frame) }, UINT32_MAX, &frame) == 0);
 	must(peer_replica_decode(frame.payload, node_cluster(n->node), &in.scratch, &m) == 0);
-	if (odd && (!sim_chance(n->s, simodd_rare(&m) ? ODD_RARE : n->s->p_odd) || !simodd_twist(n->s, n, &m)))
+	if (odd && (!sim_chance(n->s, simodd_rare(&m) ? ODD_RARE : n->s->p_odd) ||
+			   !simodd_twist(n->s, n, &from, &link, &m)))
 		return;
 	if (m.n_recs == 0) {
 		node_msg(n->node, from, link, &m);
@@ -223,7 +225,11 @@ static void feed(struct simnode *n, const char *from, enum rep_link link, struct
 		return;
 	}
 	for (uint32_t i = 0; i < m.n_recs; i++) {
-		in.recs[i] = drv_rec_new(&in.scratch.views[i].h, &m.recs[i].ident, in.scratch.views[i].body);
+		struct rec_header h = in.scratch.views[i].h;
+
+		h.seq = m.recs[i].seq; /* an odd one may say something else */
+		h.epoch = m.recs[i].epoch;
+		in.recs[i] = drv_rec_new(&h, &m.recs[i].ident, in.scratch.views[i].body);
 		must(in.recs[i]);
 	}
 	node_records(n->node, from, link, &m, in.recs);

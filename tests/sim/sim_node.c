@@ -85,7 +85,10 @@ static void misconfigure(struct node_conf *c, uint32_t how)
 	case 5: c->n_founders = 0; break;
 	case 6: c->n_founders = REP_NODES_MAX + 1; break;
 	case 7: c->heartbeat_ns = 0; break;
-	case SIM_WRONG_CONFS: c->heartbeat_ns = c->failure_timeout_ns; break;
+	case 8: c->heartbeat_ns = c->failure_timeout_ns; break;
+	case 9: c->dedup_window = 0; break;
+	case 10: c->dedup_records_max = UINT64_C(1) << 40; break;
+	case SIM_FOREIGN_ETCD: break; /* see sim_control.c */
 	}
 }
 

@@ -40,8 +40,12 @@ void simsession_append(struct sim *s, int k)
 	struct op o = { .kind = REC_ID_SESSION, .session = g->id, .n = g->next, .after = -1, .last_node = -1,
 		.filler_bytes = (uint32_t)sim_below(s, 120) };
 
-	if (g->n == SIM_SESSION_OPS || s->n_ops == SIM_OPS_MAX)
+	if (g->n == SIM_SESSION_OPS || s->n_ops == SIM_OPS_MAX || sim_now_ms(s) < g->idle_until_ms)
 		return;
+	if (sim_chance(s, 0.005)) { /* long enough for some to be forgotten */
+		g->idle_until_ms = sim_now_ms(s) + sim_below(s, 40000);
+		return;
+	}
 	if (g->birth == UINT64_MAX) { /* a commit index that it has seen: of any node that it asked */
 		struct simnode *n = &s->nodes[sim_below(s, (uint64_t)s->n)];
 

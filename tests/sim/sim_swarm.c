@@ -84,9 +84,14 @@ static void resend(struct sim *s)
 {
 	int k = s->n_ops ? (int)sim_below(s, (uint64_t)s->n_ops) : 0;
 	const char *p = sim_primary(s);
+	enum rec_id_kind kind = s->ops[k].kind;
+	uint32_t hist = SIM_NONE; /* of a session's the gateway hears nothing more */
 
-	if (p && k < s->n_ops && s->ops[k].answered && (s->ops[k].kind == REC_ID_OPAQUE || s->ops[k].kind == REC_ID_SEQ))
-		sim_timer(s, MS, T_OP_ARRIVE, sim_index(s, p), k)->x = simhist_sent(s, k, sim_index(s, p));
+	if (!p || k >= s->n_ops || !s->ops[k].answered || (kind != REC_ID_OPAQUE && kind != REC_ID_SEQ && kind != REC_ID_SESSION))
+		return;
+	if (kind != REC_ID_SESSION)
+		hist = simhist_sent(s, k, sim_index(s, p));
+	sim_timer(s, MS, T_OP_ARRIVE, sim_index(s, p), k)->x = hist;
 }
 
 static void append(struct sim *s, struct load *l)

@@ -304,6 +304,43 @@ START_TEST(damaged_primary_hands_over_first)
 }
 END_TEST
 
+static bool primary_has_trimmed(struct sim *s)
+{
+	return sim_status(s, "P1")->log_start > 100;
+}
+
+/* S1 has lost its last record and joins once more, by a LEAD that is old: what that said of P1's log ends before the log now
+ * begins. So it takes a fresh copy, which ends before what S1 knew to be committed; readers must not be offered what is
+ * not there (simulator, seed 59). */
+START_TEST(fresh_copy_after_damage_takes_the_commit_index_back)
+{
+	struct sim *s = cluster((struct sim_opts){ .seed = 1, .dedup_window = 100, .segment_bytes = 8192,
+		.retention_bytes = 16384 });
+	leash_seq commit;
+
+	sim_crash(s, "S1");
+	sim_run(s, 2000);
+	sim_start(s, "S1"); /* from now on retention comes to it later than to P1 */
+	ck_assert(sim_run_until(s, three_in_sync, 5000));
+	append_some(s, 600);
+	ck_assert(sim_run_until(s, primary_has_trimmed, 10000));
+	ck_assert_uint_lt(sim_status(s, "S1")->log_start, sim_status(s, "P1")->log_start);
+	sim_delay(s, "P1", "S1", 50);
+	commit = sim_status(s, "S1")->commit;
+	sim_damage(s, "S1", sim_log_end(s, "S1"));
+	for (int i = 0; i < 500; i++) {
+		const struct rep_status *st = sim_status(s, "S1");
+
+		ck_assert_uint_le(st->commit, st->log_end);
+		sim_run(s, 1);
+	}
+	ck_assert_uint_eq(sim_notes(s, "S1", REP_NOTE_RESET), 1);
+	ck_assert_uint_ge(sim_status(s, "S1")->commit, commit);
+	sim_delay(s, "P1", "S1", 0);
+	all_well(s);
+}
+END_TEST
+
 /* P1 leads with nothing in its cache, and the last of its records, *ret_last, is on no other disk. */
 static struct sim *alone_with_a_record(leash_seq *ret_last)
 {
@@ -880,6 +917,7 @@ int main(void)
 	tcase_add_test(t, rotten_record_of_the_primary_is_repaired);
 	tcase_add_test(t, damaged_secondary_becomes_somebody_new);
 	tcase_add_test(t, damaged_primary_hands_over_first);
+	tcase_add_test(t, fresh_copy_after_damage_takes_the_commit_index_back);
 	tcase_add_test(t, damaged_primary_alone_with_the_record);
 	tcase_add_test(t, damaged_primary_alone_with_the_last_of_the_records);
 	tcase_add_test(t, damaged_primary_without_successor_goes_on);

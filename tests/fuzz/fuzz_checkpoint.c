@@ -43,6 +43,24 @@ static void dig_entries(struct simdisk *d, const char *name, const struct rlog_d
 	rlog_file_close(&f);
 }
 
+static int dig_write(const struct rlog_ops *ops, const char *name, struct rlog_dig *dig, const struct rep_stretch *stretches,
+	const uint8_t *entries)
+{
+	struct rlog_file f = RLOG_FILE_NULL;
+	uint8_t *encoded = rlog_dig_stretches(stretches, (size_t)dig->n_stretches);
+	int r = rlog_file_open(ops, LOG_DISK_DIR, name, RLOG_OPEN_WRITE | RLOG_OPEN_CREATE, &f);
+
+	must(encoded);
+	rlog_dig_seal(dig, encoded, entries);
+	if (r == 0)
+		r = rlog_file_write(&f, entries, rlog_dig_count(dig) * RLOG_DIG_ENTRY, rlog_dig_entries_at(dig));
+	if (r == 0)
+		r = rlog_dig_write_head(&f, dig, encoded);
+	rlog_file_close(&f);
+	free(encoded);
+	return r;
+}
+
 static void try_dig(struct bytes in)
 {
 	struct simdisk *d = disk_new();
@@ -67,7 +85,7 @@ static void try_dig(struct bytes in)
 		must(r == 0 || r == RLOG_E_DAMAGED);
 		if (r == 0) {
 			dig_entries(d, name, &dig, entries);
-			r = rlog_dig_write(ops, LOG_DISK_DIR, &dig, stretches, entries);
+			r = dig_write(ops, name, &dig, stretches, entries);
 			must(r == 0 && log_disk_read(d, name, &again));
 			must(fuzz_same(in, (struct bytes){ buf_head(&again), buf_len(&again) }));
 		}

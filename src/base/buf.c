@@ -97,3 +97,14 @@ void buf_consume(struct buf *b, size_t n)
 		b->cap = 0;
 	}
 }
+
+void buf_pull(struct buf *b)
+{
+	size_t len = buf_len(b);
+
+	if (b->start == 0 || len > b->start)
+		return;
+	memcpy(b->data, b->data + b->start, len);
+	b->start = 0;
+	b->end = len;
+}

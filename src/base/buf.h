@@ -53,4 +53,10 @@ int buf_printf(struct buf *b, const char *fmt, ...) _must_check_ _printf_(2, 3);
 /* Drops @n bytes (at most the content) at the front. Memory of an emptied buffer that is larger than .keep goes back. */
 void buf_consume(struct buf *b, size_t n);
 
+/*
+ * Moves what is left to the beginning, when no more is left than was consumed before it: what comes next lands in memory
+ * that the processor's caches have. Pointers into the content become invalid.
+ */
+void buf_pull(struct buf *b);
+
 #endif

@@ -49,7 +49,7 @@ static inline uint64_t cur_uint_le(struct cur *c, size_t n)
 	const uint8_t *p = cur_take(c, n);
 	uint64_t v = 0;
 
-	if (p)
+	if (!c->bad) /* not of the pointer: of a cursor of known length the compiler knows this */
 		memcpy(&v, p, n);
 	return le64toh(v);
 }

@@ -139,9 +139,11 @@ static void free_doomed(struct conn *c)
 static ssize_t read_in(struct conn *c)
 {
 	bool bulk = c->in->keep >= NET_READ_BYTES;
-	uint8_t *to = bulk ? buf_reserve(c->in, NET_READ_BYTES) : c->net->scratch;
+	uint8_t *to;
 	ssize_t n;
 
+	buf_pull(c->in);
+	to = bulk ? buf_reserve(c->in, NET_READ_BYTES) : c->net->scratch;
 	if (!to)
 		return -ENOMEM;
 	n = read(c->fd, to, NET_READ_BYTES);

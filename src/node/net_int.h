@@ -10,7 +10,7 @@
 #include "node/net.h"
 #include "wire/peer_data.h"
 
-#define NET_READ_BYTES    (256u * 1024) /* of one read(2) */
+#define NET_READ_BYTES    (128u * 1024) /* of one read(2): what is made of it stays in the processor's caches */
 #define NET_WRITE_BYTES   (1u << 20)    /* of one write(2) */
 #define NET_BUF_KEEP      (2u << 20)    /* of connections to nodes and gateways: they are few, and much goes through them */
 #define NET_READS_MAX     64u           /* READs under way of one connection */

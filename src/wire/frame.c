@@ -59,7 +59,7 @@ int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_fr
 
 	if (in.len < FRAME_HEADER_BYTES)
 		return FRAME_MORE;
-	c = cur_of(in.p, in.len);
+	c = cur_of(in.p, FRAME_HEADER_BYTES);
 	len = cur_u32le(&c);
 	type = cur_u8(&c);
 	covered = cur_u8(&c);
@@ -73,9 +73,9 @@ int frame_next(struct bytes in, uint32_t payload_bytes_max, struct frame *ret_fr
 		return FRAME_E_TYPE;
 	if (len > payload_bytes_max)
 		return FRAME_E_TOO_BIG;
-	payload = cur_bytes(&c, len);
-	if (!cur_ok(&c))
+	if (len > in.len - FRAME_HEADER_BYTES)
 		return FRAME_MORE;
+	payload = (struct bytes){ in.p + FRAME_HEADER_BYTES, len };
 	if (sum != frame_sum(in.p, payload, covered))
 		return FRAME_E_CHECKSUM;
 	*ret_frame = (struct frame){ .type = type, .payload = payload, .bytes = FRAME_HEADER_BYTES + (size_t)len };

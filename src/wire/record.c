@@ -105,11 +105,14 @@ void rec_header_make(struct rec_header *h, struct leash_chain prev, uint8_t out[
 
 int rec_header_decode(struct bytes in, struct rec_header *ret_h)
 {
-	struct cur c = cur_of(in.p, in.len);
-	struct rec_header h = { 0 };
+	struct rec_header h;
 	uint64_t reserved, sum;
 	uint32_t magic;
+	struct cur c;
 
+	if (in.len < REC_HEADER_BYTES)
+		return REC_E_SHORT;
+	c = cur_of(in.p, REC_HEADER_BYTES); /* a length that the compiler knows: it leaves out the checks */
 	magic = cur_u32le(&c);
 	h.body_bytes = cur_u32le(&c);
 	h.epoch = cur_u64le(&c);
@@ -121,8 +124,6 @@ int rec_header_decode(struct bytes in, struct rec_header *ret_h)
 	h.chain.hi = cur_u64le(&c);
 	reserved = cur_u64le(&c);
 	sum = cur_u64le(&c);
-	if (!cur_ok(&c))
-		return REC_E_SHORT;
 	if (magic != REC_MAGIC)
 		return REC_E_MAGIC;
 	if (sum != hash_64(in.p, REC_CHECKED_BYTES, 0))
@@ -202,7 +203,7 @@ bool rec_body_matches(const struct rec_header *h, struct bytes body)
 
 int rec_body_decode(struct bytes body, struct rec_body *ret_body)
 {
-	struct rec_body b = { 0 };
+	struct rec_body b;
 	uint32_t producer_bytes, id_bytes;
 	uint8_t version, kind;
 	struct cur c;
@@ -212,7 +213,7 @@ int rec_body_decode(struct bytes body, struct rec_body *ret_body)
 	if (!body_sum_holds(body))
 		return REC_E_CHECKSUM;
 	b.sum = rec_body_hash(body);
-	c = cur_of(body.p, body.len - REC_SUM_BYTES);
+	c = cur_of(body.p, REC_BODY_FIXED);
 	version = cur_u8(&c);
 	kind = cur_u8(&c);
 	b.flags = cur_u16le(&c);
@@ -221,6 +222,7 @@ int rec_body_decode(struct bytes body, struct rec_body *ret_body)
 	b.birth = cur_u64le(&c);
 	producer_bytes = cur_u32le(&c);
 	id_bytes = cur_u32le(&c);
+	c = cur_of(body.p + REC_BODY_FIXED, body.len - REC_BODY_FIXED - REC_SUM_BYTES);
 	b.producer = cur_bytes(&c, producer_bytes);
 	b.id = cur_bytes(&c, id_bytes);
 	b.pairs = cur_bytes(&c, cur_left(&c));

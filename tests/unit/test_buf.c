@@ -79,6 +79,41 @@ START_TEST(large_emptied_buffer_gives_memory_back)
 }
 END_TEST
 
+START_TEST(large_emptied_buffer_keeps_what_is_asked_for)
+{
+	struct buf b = { .keep = 1 << 20 };
+	uint8_t *to = buf_reserve(&b, 1 << 20);
+
+	ck_assert_ptr_nonnull(to);
+	buf_commit(&b, 1 << 20);
+	buf_consume(&b, 1 << 20);
+	ck_assert_ptr_eq(buf_reserve(&b, 1), to);
+	ck_assert_ptr_nonnull(buf_reserve(&b, (1 << 20) + 1));
+	buf_commit(&b, 1);
+	buf_consume(&b, 1);
+	ck_assert_uint_eq(b.cap, 0);
+	buf_deinit(&b);
+}
+END_TEST
+
+START_TEST(what_is_left_is_pulled_to_the_beginning)
+{
+	struct buf b = BUF_NULL;
+
+	buf_pull(&b);
+	ck_assert_int_eq(buf_put(&b, "0123456789", 10), 0);
+	buf_consume(&b, 4);
+	buf_pull(&b); /* six left, four before them */
+	ck_assert_uint_eq(b.start, 4);
+	buf_consume(&b, 1);
+	buf_pull(&b);
+	ck_assert_uint_eq(b.start, 0);
+	ck_assert_uint_eq(buf_len(&b), 5);
+	ck_assert_mem_eq(buf_head(&b), "56789", 5);
+	buf_deinit(&b);
+}
+END_TEST
+
 START_TEST(refuses_what_no_memory_can_hold)
 {
 	struct buf b = BUF_NULL;
@@ -94,4 +129,6 @@ UNIT_MAIN("buf", tcase_add_test(tc, puts_and_consumes_in_order);
 	  tcase_add_test(tc, keeps_its_content_while_it_grows_and_moves);
 	  tcase_add_test(tc, bound_holds_to_the_byte);
 	  tcase_add_test(tc, large_emptied_buffer_gives_memory_back);
+	  tcase_add_test(tc, large_emptied_buffer_keeps_what_is_asked_for);
+	  tcase_add_test(tc, what_is_left_is_pulled_to_the_beginning);
 	  tcase_add_test(tc, refuses_what_no_memory_can_hold))

@@ -574,6 +574,29 @@ START_TEST(append_commit_answer)
 }
 END_TEST
 
+/* A connection with many appends and retries on their way ends: nobody is told, and the others are. */
+START_TEST(who_goes_away_is_not_answered)
+{
+	struct world *w = cluster();
+
+	w->nodes[1].frozen = true; /* nothing commits */
+	submit(w, 0, "a", "pay", 1);
+	submit(w, 0, "b", "pay", 2);
+	submit(w, 0, "c", "pay", 1);
+	submit(w, 0, "b", "pay", 1); /* a retry */
+	submit(w, 0, "a", "pay", 3);
+	drv_forget(w->nodes[0].d, (void *)1, 0);
+	settle(w);
+	w->nodes[1].frozen = false;
+	post(w, POST_DURABLE, 1)->number = 3;
+	settle(w);
+	expect(w, 0, 2, DRV_ANS_OK, 2);
+	expect(w, 0, 3, DRV_ANS_KNOWN, 1);
+	ck_assert_int_eq(w->nodes[0].n_answers, 2);
+	world_free(w);
+}
+END_TEST
+
 START_TEST(retries_wait_for_the_commit)
 {
 	struct world *w = cluster();
@@ -1119,6 +1142,7 @@ END_TEST
 
 UNIT_MAIN("driver", {
 	tcase_add_test(tc, append_commit_answer);
+	tcase_add_test(tc, who_goes_away_is_not_answered);
 	tcase_add_test(tc, retries_wait_for_the_commit);
 	tcase_add_test(tc, bounds_hold_and_room);
 	tcase_add_test(tc, demotion_and_cut);

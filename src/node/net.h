@@ -23,7 +23,8 @@
 #define NET_PEER_OUT_BYTES  (4u << 20)   /* likewise: records to one follower; it drains to half before more is sent */
 #define NET_PEER_OUT_MAX    (256u << 20) /* a peer that lets this much pile up is cut off */
 #define NET_HELD_BYTES      (64u << 20)  /* appends that wait for room, in all; more are refused */
-#define NET_STATUS_NS       UINT64_C(2000000) /* commit movement is pushed to gateways at most so often */
+#define NET_STATUS_NS       UINT64_C(2000000)  /* commit movement is pushed to gateways at most so often, for their readers */
+#define NET_STATUS_SLOW_NS  UINT64_C(50000000) /* likewise by a secondary, which they do not read from */
 
 struct net_conf {
 	const char *engine, *node, *release;

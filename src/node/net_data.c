@@ -41,19 +41,20 @@ static void send_status(struct conn *c, const struct peer_status *status)
 
 uint64_t net_data_deadline_ns(const struct net *net)
 {
-	return net->status_moved && !net->status_changed ? net->status_sent_ns + NET_STATUS_NS : UINT64_MAX;
+	return net->status_moved && !net->status_changed ? net->status_sent_ns + net->status_every_ns : UINT64_MAX;
 }
 
-/* A change of role, epoch or set at once; mere movement of the commit index at most every NET_STATUS_NS. */
+/* A change of role, epoch or set at once; mere movement of the commit index now and then. */
 void net_data_push_status(struct net *net)
 {
 	struct peer_status status;
 
-	if (!net->status_changed && (!net->status_moved || net->now_ns < net->status_sent_ns + NET_STATUS_NS))
+	if (!net->status_changed && (!net->status_moved || net->now_ns < net->status_sent_ns + net->status_every_ns))
 		return;
 	net->status_changed = net->status_moved = false;
 	net->status_sent_ns = net->now_ns;
 	node_peer_status(net->node, &status);
+	net->status_every_ns = status.role == PEER_ROLE_PRIMARY ? NET_STATUS_NS : NET_STATUS_SLOW_NS;
 	for (struct conn *c = net->conns; c; c = c->next) {
 		struct data *d = c->data;
 

@@ -117,7 +117,7 @@ struct net {
 
 	/* net_data.c */
 	bool status_changed, status_moved;
-	uint64_t status_sent_ns;
+	uint64_t status_sent_ns, status_every_ns; /* commit movement: when it was pushed last, how often it may be */
 
 	/* net_peer.c */
 	struct peer_link *links;

@@ -2,12 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <urcu/urcu-memb.h>
 
-/*
- * The thread sanitizer cannot see the grace period (the library is not built with it): tell it that what a
- * reader did comes before what is done after it.
- */
 #if defined(__SANITIZE_THREAD__)
 #define TSAN_BOOK 1
 #elif defined(__has_feature)
@@ -15,6 +10,18 @@
 #define TSAN_BOOK 1
 #endif
 #endif
+
+/* What a read calls in liburcu is inlined (its licence allows that for functions as small as these), but for the thread
+ * sanitizer, which takes the library's own way to synchronise for races. */
+#ifndef TSAN_BOOK
+#define _LGPL_SOURCE
+#endif
+#include <urcu/urcu-memb.h>
+
+/*
+ * The thread sanitizer cannot see the grace period (the library is not built with it): tell it that what a
+ * reader did comes before what is done after it.
+ */
 #ifdef TSAN_BOOK
 void __tsan_acquire(void *addr);
 void __tsan_release(void *addr);

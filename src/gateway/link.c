@@ -393,7 +393,7 @@ static void on_writable(evutil_socket_t fd _unused_, short what _unused_, void *
 /* A failed write is left to the reader, which finds the same; so callers need not expect a link to end here. */
 void link_flush(struct link *l)
 {
-	while (l->fd >= 0 && l->state > LINK_CONNECTING && !l->full && buf_len(&l->out)) {
+	while (l->fd >= 0 && l->state > LINK_CONNECTING && !l->full && !l->reset && buf_len(&l->out)) {
 		ssize_t n = send(l->fd, buf_head(&l->out), buf_len(&l->out), MSG_NOSIGNAL);
 
 		if (n > 0) {

@@ -351,6 +351,10 @@ static void send_all(struct pipe *p, uint64_t now_ns)
 		if (!allowed(p, m))
 			return;
 		if (needs_number(p, m)) {
+			/* A new session behind one that ended: what is out of that one may yet be refused, and then stands
+			 * before this one. */
+			if (p->sid == 0 && p->out > 0)
+				return;
 			m->conn = 0;
 			if (renumber(p, m) < 0) {
 				retry_after(p, PIPE_RETRY_NS, now_ns);

@@ -107,6 +107,7 @@ struct net {
 	struct submit *held;         /* waiting for room, in the order of arrival */
 	bool submitting;             /* inside node_submit() */
 	bool hold_answer;            /* it said HOLD */
+	bool invalid_answer;         /* it said INVALID to a data connection */
 	bool refeed;
 	size_t held_bytes;
 	struct submit *spare_submits; /* by .next */

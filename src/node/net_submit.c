@@ -101,6 +101,10 @@ void net_answer(void *ctx, const struct drv_waiter *w, const struct drv_answer *
 		net->hold_answer = true; /* feed() says so */
 		return;
 	}
+	if (a->kind == DRV_ANS_INVALID && net->submitting && w->kind == NET_WAITS_CONN) {
+		net->invalid_answer = true; /* feed_conn() says so */
+		return;
+	}
 	if (w->kind == NET_WAITS_CONN)
 		answer_conn(w->owner, w->token, w->bytes, status_of(a->kind), a->seq, a->epoch);
 	else
@@ -113,7 +117,7 @@ static bool feed(struct net *net, const struct drv_waiter *w, struct bytes body,
 {
 	must(!net->submitting);
 	net->submitting = true;
-	net->hold_answer = false;
+	net->hold_answer = net->invalid_answer = false;
 	*ret_waits = node_submit(net->node, body, w, net->now_ns);
 	net->submitting = false;
 	return !net->hold_answer;
@@ -123,8 +127,16 @@ static bool feed_conn(struct net *net, struct conn *conn, uint64_t token, struct
 {
 	struct drv_waiter w = { .owner = conn, .token = token, .bytes = (uint32_t)body.len, .kind = NET_WAITS_CONN };
 	leash_seq waits;
+	bool taken = feed(net, &w, body, &waits);
 
-	return feed(net, &w, body, &waits);
+	if (net->invalid_answer) {
+		/* Bodies bear their own checksum, the frame's does not cover them: damage ends the connection, and the
+		 * gateway sends again on the next. */
+		if (!rec_body_whole(body))
+			conn_close(conn, EPROTO);
+		answer_conn(conn, token, (uint32_t)body.len, PEER_ST_INVALID, 0, 0);
+	}
+	return taken;
 }
 
 static bool feed_front(struct submit *s, struct bytes body)

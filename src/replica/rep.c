@@ -444,7 +444,7 @@ void rep_submit(struct rep *r, const struct rec_ident *ident, uint32_t bytes, ui
 static void peer_status(const struct rep *r, const struct peer *p, struct rep_peer_status *s)
 {
 	bool primary = r->role == REP_ROLE_PRIMARY;
-	const char *why = NULL;
+	const char *why;
 
 	*s = (struct rep_peer_status){ .linked = p->linked, .joined = primary && p->join == JOIN_JOINED,
 		.required = primary && p->required, .incarnation = p->incarnation, .matched = primary ? p->have : 0,
@@ -457,8 +457,10 @@ static void peer_status(const struct rep *r, const struct peer *p, struct rep_pe
 		}
 	if (primary && rep_peer_absent(r, p, s->insync ? s->incarnation : p->incarnation, &why))
 		s->why_absent = why;
-	else if (primary && !s->insync)
-		s->why_absent = p->required ? "joining" : "catching up";
+	else if (primary && !s->insync) {
+		why = rep_peer_why(r, p, p->incarnation);
+		s->why_absent = p->required ? "joining" : why ? why : "catching up";
+	}
 }
 
 void rep_status(const struct rep *r, uint64_t now_ns, struct rep_status *ret)

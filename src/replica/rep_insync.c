@@ -12,7 +12,7 @@
 #define REJOIN_MAX_NS   (30 * UINT64_C(1000000000))
 #define REJOIN_FORGET_NS (120 * UINT64_C(1000000000)) /* in the set for so long: its past is forgotten */
 #define ROUND_SHORT_DIV 2 /* a round is short within failure_timeout / this */
-#define LAG_SHORT_DIV   4 /* not far behind the others: within failure_timeout / this */
+#define LAG_SHORT_DIV   2 /* not far behind the others: within failure_timeout / this */
 #define LAG_TIMEOUTS    2 /* so many of it far behind, without a break, and it is too slow */
 
 /* ---------------------------------------------------------------------------------------------------------- absence */
@@ -33,8 +33,6 @@ bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarna
 	else if (p->join == JOIN_JOINED && p->have < r->end && !rep_ends_at_damage(r, p) &&
 		r->now_ns - p->progress_ns > timeout_ns)
 		*ret_why = "its log makes no progress";
-	else if (p->join == JOIN_JOINED && p->lag_seq && r->now_ns - p->kept_up_ns > LAG_TIMEOUTS * timeout_ns)
-		*ret_why = "much slower than the others";
 	else
 		return false;
 	return true;
@@ -57,7 +55,9 @@ static leash_seq others_have(const struct rep *r, const struct peer *p)
 	for (uint32_t i = 0; i < r->n_peers; i++) {
 		const struct peer *q = &r->peers[i];
 
-		if (q != p && q->join == JOIN_JOINED && q->incarnation && rep_member(&r->cfg, q->name, q->incarnation))
+		if (q == p || q->join != JOIN_JOINED || !rep_member(&r->cfg, q->name, q->incarnation))
+			continue;
+		if (!q->fed_by_relay || strcmp(p->relay, q->name) != 0) /* what @p feeds cannot be before it */
 			seq = MIN2(seq, q->have);
 	}
 	return seq;
@@ -88,6 +88,27 @@ static void measure_lag(struct rep *r, struct peer *p)
 	}
 }
 
+/* Not absent: it counts where there is no better one, and may lead. */
+static bool peer_slow(const struct rep *r, const struct peer *p)
+{
+	return p->join == JOIN_JOINED && p->lag_seq && !rep_ends_at_damage(r, p) &&
+	       r->now_ns - p->kept_up_ns > LAG_TIMEOUTS * r->conf.failure_timeout_ns;
+}
+
+const char *rep_peer_why(const struct rep *r, const struct peer *p, leash_id incarnation)
+{
+	const char *why = NULL;
+
+	if (!rep_peer_absent(r, p, incarnation, &why) && peer_slow(r, p))
+		why = "much slower than the others";
+	return why;
+}
+
+static bool member_slow(const struct rep *r, const struct rep_member *m)
+{
+	return !rep_is_self(r, m->node) && peer_slow(r, rep_peer_or_nobody(r, m->node));
+}
+
 /* ---------------------------------------------------------------------------------------------------------- growing */
 
 static bool peer_is_member(const struct rep *r, const struct peer *p)
@@ -109,12 +130,12 @@ static void drive_catch_up(struct rep *r, struct peer *p)
 		p->required = false; /* the set itself requires it */
 		return;
 	}
-	if (p->join != JOIN_JOINED || rep_peer_absent(r, p, p->incarnation, &why)) {
+	if (p->join != JOIN_JOINED || rep_peer_absent(r, p, p->incarnation, &why) || peer_slow(r, p)) {
 		p->required = false; /* never proposed, or the proposal is over: see `committed()` for one under way */
 		p->round_end = 0;
 		return;
 	}
-	if (p->required || r->now_ns < p->rejoin_ns)
+	if (p->required || (r->now_ns < p->rejoin_ns && !r->below_min))
 		return;
 	if (p->round_end == 0)
 		begin_round(r, p);
@@ -155,8 +176,8 @@ static bool add_member(struct rep_insync *set, const char *node, leash_id incarn
 	return true;
 }
 
-/* The set without the absent and with the ready ones. False: it is the present one. */
-static bool wanted_set(const struct rep *r, struct rep_insync *ret_set)
+/* The set without the absent (and the slow) and with the ready ones. False: it is the present one. */
+static bool wanted_set(const struct rep *r, bool without_slow, struct rep_insync *ret_set)
 {
 	bool changed = false;
 
@@ -165,7 +186,7 @@ static bool wanted_set(const struct rep *r, struct rep_insync *ret_set)
 	for (uint32_t i = 0; i < r->cfg.n_members; i++) {
 		const struct rep_member *m = &r->cfg.members[i];
 
-		if (member_absent(r, m))
+		if (member_absent(r, m) || (without_slow && member_slow(r, m)))
 			changed = true;
 		else
 			(void)add_member(ret_set, m->node, m->incarnation);
@@ -222,7 +243,9 @@ void rep_drive_insync(struct rep *r)
 		measure_lag(r, &r->peers[i]);
 	for (uint32_t i = 0; i < r->n_peers; i++)
 		drive_catch_up(r, &r->peers[i]);
-	changed = wanted_set(r, &set);
+	changed = wanted_set(r, true, &set);
+	if (set.n_members < r->cfg.min_insync)
+		changed = wanted_set(r, false, &set);
 	below = set.n_members < r->cfg.min_insync;
 	note_below_min(r, below);
 	if (below)

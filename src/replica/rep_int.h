@@ -216,6 +216,7 @@ void rep_stream_from(struct rep *r, struct peer *p, leash_seq seq);
 /* rep_insync.c */
 bool rep_may_propose(const struct rep *r); /* as primary: etcd's state is there, of my epoch, and nothing is under way */
 bool rep_peer_absent(const struct rep *r, const struct peer *p, leash_id incarnation, const char **ret_why);
+const char *rep_peer_why(const struct rep *r, const struct peer *p, leash_id incarnation); /* absent, or slow; NULL: neither */
 void rep_drive_insync(struct rep *r);
 bool rep_has_successor(const struct rep *r);
 void rep_on_handover(struct rep *r, const struct rep_event *ev);

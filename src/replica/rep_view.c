@@ -237,7 +237,7 @@ static void note_change(struct rep *r, const struct rep_insync *old, const struc
 		if (rep_member(new, name, old->members[i].incarnation))
 			continue;
 		if (p)
-			(void)rep_peer_absent(r, p, old->members[i].incarnation, &why);
+			why = rep_peer_why(r, p, old->members[i].incarnation);
 		rep_note(r, REP_NOTE_INSYNC_REMOVE, name, new->epoch, r->end, why);
 	}
 }

@@ -190,15 +190,14 @@ uint64_t rec_body_hash(struct bytes body)
 	return cur_u64le(&c);
 }
 
-static bool body_sum_holds(struct bytes body)
+bool rec_body_whole(struct bytes body)
 {
-	return rec_body_hash(body) == hash_64(body.p, body.len - REC_SUM_BYTES, 0);
+	return body.len >= REC_BODY_BYTES_MIN && rec_body_hash(body) == hash_64(body.p, body.len - REC_SUM_BYTES, 0);
 }
 
 bool rec_body_matches(const struct rec_header *h, struct bytes body)
 {
-	return body.len >= REC_BODY_BYTES_MIN && body.len == h->body_bytes &&
-		rec_body_hash(body) == h->body_hash && body_sum_holds(body);
+	return body.len == h->body_bytes && rec_body_whole(body) && rec_body_hash(body) == h->body_hash;
 }
 
 int rec_body_decode(struct bytes body, struct rec_body *ret_body)
@@ -210,7 +209,7 @@ int rec_body_decode(struct bytes body, struct rec_body *ret_body)
 
 	if (body.len < REC_BODY_BYTES_MIN)
 		return REC_E_SHORT;
-	if (!body_sum_holds(body))
+	if (!rec_body_whole(body))
 		return REC_E_CHECKSUM;
 	b.sum = rec_body_hash(body);
 	c = cur_of(body.p, REC_BODY_FIXED);

@@ -112,6 +112,9 @@ struct rec_body {
 /* The body's own checksum (its last 8 bytes), without verifying it. @body must be at least REC_BODY_BYTES_MIN long. */
 uint64_t rec_body_hash(struct bytes body);
 
+/* True when the body's own checksum holds: no byte of it was damaged on its way. */
+bool rec_body_whole(struct bytes body);
+
 /* True when @body is the one that @h speaks of, and whole: length, checksum, and the hash in the header. */
 bool rec_body_matches(const struct rec_header *h, struct bytes body);
 

@@ -861,8 +861,8 @@ START_TEST(a_slow_member_leaves)
 {
 	struct sim *s = three();
 
-	sim_delay(s, "P1", "S1", 400);
-	sim_delay(s, "P1", "S2", 400);
+	sim_delay(s, "P1", "S1", 700);
+	sim_delay(s, "P1", "S2", 700);
 	append_some(s, 10);
 	ck_assert(three_in_sync(s));
 	sim_delay(s, "P1", "S1", 0);
@@ -875,6 +875,23 @@ START_TEST(a_slow_member_leaves)
 	ck_assert(two_in_sync(s) && sim_notes(s, "P1", REP_NOTE_INSYNC_REMOVE) == 1);
 	ck_assert(answered(s, sim_append(s, "P1", "fast/1", "x"), 50));
 	sim_delay(s, "P1", "S2", 0);
+	all_well(s);
+}
+END_TEST
+
+/* Where there is no better one the slow member counts: min_insync stands, and nothing is said to be amiss. */
+START_TEST(a_slow_member_that_is_needed_stays)
+{
+	struct sim *s = three();
+
+	sim_crash(s, "S1");
+	ck_assert(sim_run_until(s, two_in_sync, 5000));
+	sim_delay(s, "P1", "S2", 700);
+	append_some(s, 10);
+	ck_assert(two_in_sync(s));
+	ck_assert_uint_eq(sim_notes(s, "P1", REP_NOTE_BELOW_MIN), 0);
+	sim_delay(s, "P1", "S2", 0);
+	sim_start(s, "S1");
 	all_well(s);
 }
 END_TEST
@@ -965,6 +982,7 @@ int main(void)
 	tcase_add_test(t, b6_restored_image_becomes_another_incarnation);
 	tcase_add_test(t, b15_partial_partition_ends);
 	tcase_add_test(t, a_slow_member_leaves);
+	tcase_add_test(t, a_slow_member_that_is_needed_stays);
 	tcase_add_test(t, b7_highest_number_goes_back_with_a_cut);
 	tcase_add_test(t, takeover_reads_as_a_story);
 	suite_add_tcase(suite, t);

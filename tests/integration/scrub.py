@@ -147,8 +147,16 @@ def alone(test):
     settle(c, ps)
 
 
+def marked(c):
+    """Each node's disk says that all of its log was acknowledged: what is gone from it then is damage, not a torn write."""
+    for n in c.nodes:
+        wait_for(lambda: "acknowledged to %d," % n.status()["log"]["end"] in leash("log", "verify", n.dir).stdout,
+                 "%s has marked what was acknowledged" % n.node, 60 * SLOW)
+
+
 def stop_all(c):
     before = incarnations(c)
+    marked(c)
     for n in c.nodes:
         n.signal(signal.SIGKILL)
     for n in c.nodes:

@@ -140,6 +140,7 @@ void rep_on_incarnation(struct rep *r, leash_id incarnation, leash_seq end)
 	}
 	if (end < r->end)
 		cut_to(r, end);
+	r->durable = r->end; /* what is left is on disk; where that was said while the log was on its way there, it was not heard */
 	if (r->damage.known && r->damage.first > r->end)
 		r->damage.known = false;
 	r->announced_dirty = true;

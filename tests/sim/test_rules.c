@@ -37,14 +37,19 @@ static bool answered(struct sim *s, int op, uint64_t ms)
 }
 
 /* Appends at P1, each answered before the next. */
-static void append_some(struct sim *s, int n)
+static void append_by(struct sim *s, const char *producer, int n)
 {
 	for (int i = 0; i < n; i++) {
 		char id[24];
 
-		(void)snprintf(id, sizeof id, "c/%d", i);
+		(void)snprintf(id, sizeof id, "%s/%d", producer, i);
 		ck_assert(answered(s, sim_append(s, "P1", id, id), 2000));
 	}
+}
+
+static void append_some(struct sim *s, int n)
+{
+	append_by(s, "c", n);
 }
 
 static const char *watched_node;
@@ -866,12 +871,7 @@ START_TEST(a_slow_member_leaves)
 	append_some(s, 10);
 	ck_assert(three_in_sync(s));
 	sim_delay(s, "P1", "S1", 0);
-	for (int i = 0; i < 10; i++) {
-		char id[24];
-
-		(void)snprintf(id, sizeof id, "slow/%d", i);
-		ck_assert(answered(s, sim_append(s, "P1", id, id), 2000));
-	}
+	append_by(s, "slow", 10);
 	ck_assert(two_in_sync(s) && sim_notes(s, "P1", REP_NOTE_INSYNC_REMOVE) == 1);
 	ck_assert(answered(s, sim_append(s, "P1", "fast/1", "x"), 50));
 	sim_delay(s, "P1", "S2", 0);
